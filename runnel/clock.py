@@ -1,0 +1,98 @@
+"""Time, as a parameter: nothing else in Runnel reads a clock or sleeps.
+
+`SystemClock` is the machine's. `ManualClock` stands still until a test moves it.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A callback that is due later."""
+
+    def cancel(self) -> None:
+        """Do not call it any more; harmless when it has been called already."""
+
+
+class Clock(Protocol):
+    """What the rest of Runnel knows of time. All durations are seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment; never goes back. For deadlines."""
+
+    def time(self) -> float:
+        """Seconds since the epoch (UTC). For what people read and for due times."""
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Call back in the running loop after `delay` seconds."""
+
+    async def sleep(self, delay: float) -> None:
+        """Suspend the calling task for `delay` seconds."""
+
+
+class SystemClock:
+    """The machine's clocks and the running event loop's timers."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+    async def sleep(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+
+
+class ManualClock:
+    """A clock for tests: time passes only in `advance`, which fires what falls due, in order."""
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self._now = start
+        self._order = itertools.count()
+        self._due: list[tuple[float, int, _ManualTimer]] = []
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        timer = _ManualTimer(callback)
+        heapq.heappush(self._due, (self._now + max(0.0, delay), next(self._order), timer))
+        return timer
+
+    async def sleep(self, delay: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self.call_later(delay, lambda: woken.done() or woken.set_result(None))
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, calling back at each due moment. What the callbacks wake runs when the loop next turns."""
+        until = self._now + seconds
+        while self._due and self._due[0][0] <= until:
+            self._now, _, timer = heapq.heappop(self._due)
+            timer.fire()
+        self._now = until
+
+
+class _ManualTimer:
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self._callback = None
+
+    def fire(self) -> None:
+        if self._callback is not None:
+            self._callback()

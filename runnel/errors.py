@@ -1,0 +1,73 @@
+"""The tree of errors. Branches say who must act.
+
+    RunnelError
+    ├── ConfigurationError      the author of the app: a wrong option, name, module or server
+    ├── RecordError             the data: a record that does not fit its type, an entry that does not decode
+    ├── StreamFull              the producer: a partition has no room, and who holds it back
+    ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
+    ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
+    ├── StoreError              operations: the server
+    │   ├── StoreUnavailable        it cannot be reached, or did not answer in time
+    │   └── StoreRefused            it answered no: out of memory, no permission, wrong type
+    └── ActorError              the user of the actor kernel
+        ├── MailboxFull             `tell_nowait` found no room
+        ├── AskTimeout              no answer in time
+        └── ActorStopped            the actor stopped before it could answer
+
+This module imports nothing, so that every layer can raise these.
+"""
+
+
+class RunnelError(Exception):
+    """The root of all errors that Runnel raises on purpose."""
+
+
+class ConfigurationError(RunnelError):
+    """The app is declared or started wrongly: the message says what, where, and what to do."""
+
+
+class RecordError(RunnelError):
+    """A value does not fit the record's type, or stored bytes do not decode into it."""
+
+
+class StreamFull(RunnelError):
+    """A partition is full of events that some processor has not processed yet.
+
+    The message names the partition and the processor that holds it back.
+    """
+
+
+class HandlerFailed(RunnelError):
+    """A handler failed under the policy HALT; `__cause__` is its error."""
+
+
+class LeaseLost(RunnelError):
+    """The token is no longer the partition's: drop buffers and state, and acquire anew."""
+
+
+class StoreError(RunnelError):
+    """Redis could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The server cannot be reached, or did not answer in time. Whether the last command took effect is not known."""
+
+
+class StoreRefused(StoreError):
+    """The server answered with an error, and changed nothing."""
+
+
+class ActorError(RunnelError):
+    """An error of the actor kernel."""
+
+
+class MailboxFull(ActorError):
+    """The mailbox has no room for a message that must not wait."""
+
+
+class AskTimeout(ActorError):
+    """The actor did not answer in time; it may still handle the message."""
+
+
+class ActorStopped(ActorError):
+    """The actor stopped, or had stopped, before it answered."""
