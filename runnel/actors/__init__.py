@@ -10,8 +10,8 @@
         └── Children ── Restart     children.py     its children, and what is done when one fails
             └── Cell …              supervision.py  ... decided by pure functions
 
-A message goes `ref.tell` → inbox → mailbox → `Actor.next` → `receive`; a failure goes cell → its parent's children → decision
-→ resume, restart, stop, or the parent's own failure. A user needs no more than is exported here.
+A message goes `ref.tell` → inbox → mailbox → `Actor.next` → `receive`; a failure goes cell → its parent's children
+→ decision → resume, restart, stop, or the parent's own failure. A user needs no more than is exported here.
 """
 
 from runnel.actors.actor import Actor

@@ -98,7 +98,7 @@ class Children:
     # --- failures --------------------------------------------------------------------------------------------------
 
     def treat(self, child: Child, error: Exception, *, resumable: bool) -> Directive:
-        """Decide what becomes of a failed child. A restart is seen to here, other directives are the child's to follow."""
+        """Decide what becomes of a failed child. A restart is seen to here, the rest is the child's to do."""
         group = self._groups.setdefault(child.strategy, _Group())
         decision = self._judge(child.strategy, group.window, error, resumable)
         group.window = decision.window

@@ -115,8 +115,8 @@ class Inbox(Generic[M]):
         except asyncio.CancelledError:
             self.mailbox.withdraw(envelope)
             if not reply.cancelled():
-                reply.exception()  # an error that came too late for the asker: asyncio would complain that nobody saw
-                it
+                # An error that came too late for the asker: asyncio would complain that nobody saw it.
+                reply.exception()
             raise
         except AskTimeout:
             self.mailbox.withdraw(envelope)

@@ -1,4 +1,4 @@
-"""The address of an actor: all that others hold of it. A ref stays valid over restarts, and after the actor has stopped."""
+"""The address of an actor: all that others hold of it. Valid over restarts, and after the actor has stopped."""
 
 from typing import Any, Generic, Never, Protocol, TypeVar
 
@@ -107,7 +107,7 @@ class ActorRef(Generic[M_contra]):
         return await self._inbox.ask(message, timeout)
 
     async def stop(self, grace: float | None = None) -> None:
-        """Stop the actor and all below it, in order, and return when that is done. Harmless when it has stopped already.
+        """Stop the actor and all below it, in order, and return when that is done. Harmless when it has stopped.
 
         The order: (1) from now on it accepts no messages; (2) the current message, or `run`, finishes, and may still
         work with its children; (3) background work and timers end; (4) the children stop, the last spawned first; (5)

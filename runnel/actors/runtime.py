@@ -1,4 +1,4 @@
-"""What all actors of one system share: the clock, the dead letters, who is executing, and whom to tell when all is lost."""
+"""What all actors of one system share: the clock, the dead letters, who is executing, and the emergency exit."""
 
 import asyncio
 import logging

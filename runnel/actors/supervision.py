@@ -48,7 +48,7 @@ class Backoff:
     jitter: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
 
     def delay(self, n: int, luck: float = 0.5) -> float:
-        """The pause in seconds before the n-th restart (from 1) of a period. `luck` in [0, 1) places it in the jitter."""
+        """Seconds to pause before the n-th restart (from 1) of a period. `luck` in [0, 1) places it in the jitter."""
         try:
             pause = self.initial * self.factor ** (n - 1)
         except OverflowError:
