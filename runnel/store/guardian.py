@@ -142,11 +142,11 @@ class Server:
 
 
 def last_words(log: Path, begins: int) -> str:
-    """The last warning after an offset of the log, or else the last line."""
+    """The last warning after an offset of the log (advice on the machine aside), or else the last line."""
     with log.open("rb") as file:
         file.seek(max(begins, file.seek(0, os.SEEK_END) - 16_384))
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    warnings = [line for line in lines if re.match(r"\d+:\w .* # ", line)]
+    warnings = [line for line in lines if re.match(r"\d+:\w .* # (?!WARNING)", line)]
     return (warnings or lines or ["(it said nothing)"])[-1][:1_000]
 
 
