@@ -59,7 +59,10 @@ def embedded_path(url: str) -> Path:
             raise ConfigurationError(
                 f"an {_SCHEME}PATH url has no {part}; write {mark!r} in a path as '%{ord(mark):02X}'"
             )
-    path = unquote(rest, errors="strict" if rest.isascii() else "replace")
+    try:
+        path = unquote(rest, errors="strict")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{url!r}: the escapes are not UTF-8") from error
     if "\0" in path:
         raise ConfigurationError(f"{url!r} has a zero byte in its path")
     return Path(path).expanduser() if path else DEFAULT_PATH

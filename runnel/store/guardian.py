@@ -37,6 +37,7 @@ STOP_PATIENCE, KILL_PATIENCE = 30.0, 5.0
 LOOK_AROUND, LOOK_FOR_READY = 0.1, 0.005
 
 _STATUS_SIZE = 4096
+_LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -171,7 +172,7 @@ def _before_exec(lock: int) -> Callable[[], None]:
     os.ftruncate(lock, 0)
     os.pwrite(lock, b" " * 32, 0)  # a full disk is found out here, where the error has a name
     prctl = None
-    if sys.platform == "linux":
+    if _LINUX:
         import ctypes
 
         prctl = ctypes.CDLL(None).prctl
@@ -212,7 +213,12 @@ def _is_server(process: int) -> bool:
     """Whether that number is still a server's: it may have been given to another process meanwhile."""
     if process <= 0:
         return False
-    command = ["ps", "-o", "command=", "-p", str(process)]
+    if _LINUX:  # where a small container has no ps
+        try:
+            return b"valkey-server" in Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:
+            return False
+    command = ["ps", "-ww", "-o", "command=", "-p", str(process)]  # -ww: or it cuts the line where it says the name
     return b"valkey-server" in subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
 
 
