@@ -182,9 +182,9 @@ def _check_failure(folder: Path, status: Status, spawned: int) -> None:
 
 def _spawn(folder: Path, lock: int, socket: Path) -> None:
     """Start a guardian and hand the held lock on to it. In a session of its own, Ctrl-C in a terminal passes it by."""
+    program = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(socket), str(_binary()), str(lock)]
     _make_socket_folder(socket.parent)
     guardian.write_status(lock, Status("starting", str(socket)))
-    program = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(socket), str(_binary()), str(lock)]
     _turn_log(_log(folder))
     with _log(folder).open("ab") as output:
         subprocess.run(

@@ -289,6 +289,7 @@ class Guardian:
         self._say("failed", reason)
         if self._server is not None:
             self._server.stop()
+        _remove_socket(self._socket)
 
     def _tell_to_stop(self, *_: object) -> None:
         self._told_to_stop = True
