@@ -120,7 +120,8 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if self.send_timeout > 300:
             raise ConfigurationError(
-                f"send_timeout must be at most 300 s, not {self.send_timeout:g}: an append is recognised as a repeated one for 600 s"
+                f"send_timeout must be at most 300 s, not {self.send_timeout:g}: "
+                "a repeated append is recognised as such for 600 s only"
             )
 
 
