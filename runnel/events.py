@@ -140,8 +140,8 @@ class Events(Generic[R]):
         self.group = group
         self._source = source
         self._middleware = tuple(middleware)
-        self._pipeline: list[tuple[str, AsyncGenerator[Any, None]]] = []
-        self._generators: list[AsyncGenerator[Any, None]] = []
+        self._pipeline: list[tuple[str, AsyncGenerator[Any, Any]]] = []
+        self._generators: list[AsyncGenerator[Any, Any]] = []
         self._limit: int | None = None
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -209,18 +209,22 @@ class Events(Generic[R]):
     async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
         source, position = self._source, self._source.position
         breathe = _Breath(source.clock)
-        while not source.is_stopping and (position.left or await source.fill()):
-            deadline = source.clock.monotonic() + within
-            while position.left < n and (wait := deadline - source.clock.monotonic()) > 0 and await source.fill(wait):
-                pass
-            if source.is_stopping:
-                return
+        while (position.left or await source.fill()) and await self._gather(n, within):
             most, self._limit = min(n, self._limit or n), None
             batch = position.entries[position.at : position.at + most]
             position.out = len(batch)
             yield batch
             position.done(position.out)
             await breathe()
+
+    async def _gather(self, n: int, within: float) -> bool:
+        """Wait until there are `n` events in hand, or for `within` seconds. False if the partition is to stop."""
+        source = self._source
+        deadline = source.clock.monotonic() + within
+        while source.position.left < n and (wait := deadline - source.clock.monotonic()) > 0:
+            if not await source.fill(wait):
+                break
+        return not source.is_stopping
 
     async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
         attempt = self._source.attempt
@@ -250,7 +254,7 @@ class Events(Generic[R]):
     # ── middleware ──
 
     async def _decoded(
-        self, root: Callable[[], AsyncGenerator[Any, None]], decode: Callable[[Any], Any]
+        self, root: Callable[[], AsyncIterator[Any]], decode: Callable[[Any], Any]
     ) -> AsyncGenerator[Any, None]:
         """Decode behind the middleware, so that it sees what does not decode fail, as it sees handlers fail."""
         going = True
@@ -282,17 +286,20 @@ class Events(Generic[R]):
         except RecordError:
             self._limit = max(1, good)
 
-    def _through_middleware(self, root: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
-        top: Any = self._opened(root())
-        self._pipeline = [("the events", top)]
+    def _through_middleware(self, root: Callable[[], AsyncIterator[Any]]) -> AsyncIterator[Any]:
+        top = self._opened(root())
+        self._pipeline = []
         for item in self._middleware:
-            top = self._opened(item.handler(top, events=self))
-            self._pipeline.append((type(item).__name__, top))
-        return top  # type: ignore[no-any-return]
+            name = type(item).__name__
+            top = self._opened(item.handler(top, events=self), name)
+            self._pipeline.append((name, self._generators[-1]))
+        return top
 
-    def _opened(self, generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        self._generators.append(generator)
-        return generator
+    def _opened(self, items: AsyncIterator[T], name: str = "") -> AsyncIterator[T]:
+        if not isinstance(items, AsyncGenerator):
+            raise ConfigurationError(f"the handler of middleware {name} must be an asynchronous generator: it has to yield")
+        self._generators.append(items)
+        return items
 
     async def _tell_middleware(self, error: Exception) -> None:
         """Raise an error at the `yield` of every middleware, the one nearest to the function first."""

@@ -230,8 +230,10 @@ class Producer:
         appends = [lane.travelling for lane in lanes if lane.travelling is not None]
         for travelling in appends:
             travelling.sent += 1
+        calls: list[Call[AppendAnswer]] = [travelling.call for travelling in appends]
+        answers = await self._link.run(calls)
         full = None
-        for lane, answer in zip(lanes, await self._link.run([a.call for a in appends]), strict=True):
+        for lane, answer in zip(lanes, answers, strict=True):
             lane.answered(answer)
             if isinstance(answer, Full) and lane.travelling is not None:
                 full = lane.full(answer)
