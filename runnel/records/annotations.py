@@ -113,7 +113,9 @@ def _enum(cls: type[Enum], where: str) -> Shape:
         return Flags(cls)
     members = enum_members(cls)
     if not members or any(type(value) not in (int, str) for value, _ in members):
-        raise ConfigurationError(f"{where}: the members of {cls.__name__} are stored by value, which must be int or str")
+        raise ConfigurationError(
+            f"{where}: the members of {cls.__name__} are stored by value, which must be int or str"
+        )
     return Choice(cls.__name__, members)
 
 
@@ -153,14 +155,10 @@ def _union(annotation: Any, where: str) -> Shape:
     if Any in arguments or object in arguments:
         return Anything()
     members = [shape_of(argument, where) for argument in arguments if argument not in (None, type(None))]
-    if len(members) == len(arguments):
-        inner = Union(members, where)
-    elif len(members) == 1:
-        inner = members[0]
-        return inner if "null" in inner.kinds else Optional(inner)
-    else:
-        return Optional(Union(members, where))
-    return inner
+    inner = members[0] if len(members) == 1 else Union(members, where)
+    if len(members) == len(arguments) or "null" in inner.kinds:
+        return inner
+    return Optional(inner)
 
 
 def _name(shape: Shape) -> str:

@@ -8,24 +8,36 @@ msgspec and pydantic models bring their own rules, and are handed over to them a
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import orjson
 from cattrs import Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import (
+    make_dict_structure_fn,
+    make_dict_structure_fn_from_attrs,
+    make_dict_unstructure_fn,
+    make_dict_unstructure_fn_from_attrs,
+    override,
+)
 
 from runnel.errors import RecordError
 from runnel.records.annotations import has_fields, is_struct
 from runnel.records.fields import Field
 from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
-from runnel.records.record import record_fields
+from runnel.records.record import Record, record_fields
 from runnel.records.shapes import Dump, Load
 
 _converter = Converter(detailed_validation=False)
 
 
 class Fast:
-    """Functions for classes, made when first asked for. Any exception of theirs means that the value does not fit."""
+    """Functions for classes, made when first asked for. Any exception of theirs means that the value does not fit.
 
-    def __init__(self) -> None:
+    Args:
+        native: What is dumped goes to orjson; leave to it what it does itself.
+    """
+
+    def __init__(self, native: bool = False) -> None:
+        self.native = native
         self._loaders: dict[type, Load] = {}
         self._dumpers: dict[type, Dump] = {}
 
@@ -56,7 +68,15 @@ class Fast:
 
     def _fields_loader(self, cls: type, fields: tuple[Field, ...]) -> Load:
         hooks = {field.name: override(struct_hook=field.shape.loader(self)) for field in fields}
-        load: Load = make_dict_structure_fn(cls, _converter, _cattrs_use_linecache=False, **hooks)  # type: ignore[arg-type]
+        load: Load
+        if issubclass(cls, Record):
+            make: Any = cls.__runnel_make__
+            attributes = _passed_to_make(cls, fields, hooks)
+            load = make_dict_structure_fn_from_attrs(
+                attributes, make, _converter, _cattrs_prefer_attrib_converters=True, **hooks
+            )
+        else:
+            load = make_dict_structure_fn(cls, _converter, **hooks)
         if any(field.required for field in fields):
             return load  # subscribing anything but an object by a field's name fails
 
@@ -67,7 +87,34 @@ class Fast:
 
     def _fields_dumper(self, cls: type, fields: tuple[Field, ...]) -> Dump:
         hooks = {field.name: override(unstruct_hook=field.shape.dumper(self)) for field in fields}
-        return make_dict_unstructure_fn(cls, _converter, _cattrs_use_linecache=False, **hooks)  # type: ignore[arg-type]
+        if issubclass(cls, Record):
+            return make_dict_unstructure_fn_from_attrs(_untyped(cls), cls, _converter, **hooks)
+        return make_dict_unstructure_fn(cls, _converter, **hooks)
+
+
+def _passed_to_make(
+    cls: type[Record], fields: tuple[Field, ...], hooks: dict[str, Any]
+) -> "list[attrs.Attribute[Any]]":
+    """The attributes as `make` of the record takes them: by position, and unloaded where checking is all there is to do.
+
+    What `make` does is to cattrs the attribute's own converter, which it lets do its work.
+    """
+    passed = {field.name for field in fields if field.shape.loaded_by_check}
+    for name in passed:
+        del hooks[name]
+    return [
+        attribute.evolve(kw_only=False, converter=_identity if attribute.name in passed else None)
+        for attribute in _untyped(cls)
+    ]
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _untyped(cls: type[Record]) -> "list[attrs.Attribute[Any]]":
+    """Without annotations, which cattrs would look up again, and not find where they are local to a function."""
+    return [attribute.evolve(type=None) for attribute in attrs.fields(cls)]
 
 
 class Detailed(Fast):
@@ -103,7 +150,8 @@ class Detailed(Fast):
 
         def dump(instance: Any) -> Any:
             return {
-                field.name: _under(field, dump_field, getattr(instance, field.name, ABSENT)) for field, dump_field in dumps
+                field.name: _under(field, dump_field, getattr(instance, field.name, ABSENT))
+                for field, dump_field in dumps
             }
 
         return dump
@@ -189,5 +237,3 @@ def _pydantic_dumper(cls: Any) -> Dump:
         return plain
 
     return dump
-
-

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 R = TypeVar("R")
 
+
 class Codec(ABC, Generic[R]):
     """How one record type is stored. Made by `make_codec`; safe to share between threads.
 

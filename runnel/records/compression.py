@@ -140,7 +140,9 @@ class Zstd(Compressor):
         """
         pieces = _Pieces("zstd", max_size)
         try:
-            with self._zstd.ZstdDecompressor(max_window_size=2**27).stream_reader(value, read_across_frames=True) as stream:
+            with self._zstd.ZstdDecompressor(max_window_size=2**27).stream_reader(
+                value, read_across_frames=True
+            ) as stream:
                 while piece := stream.read(pieces.room()):
                     pieces.add(piece)
         except self._zstd.ZstdError as error:

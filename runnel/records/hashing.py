@@ -41,11 +41,16 @@ def default_hasher(key: Any) -> int:
         return xxhash.xxh64_intdigest(bytes(key))
     if key is None:
         raise RecordError("the partition key is None: an event without a key cannot be routed")
-    if type(key).__str__ is object.__str__ and type(key).__repr__ is object.__repr__:
+    if _is_inherited(key, "__str__") and _is_inherited(key, "__repr__"):
         raise RecordError(f"the partition key {shortened(key)} has no text of its own: use a str, int, UUID or bytes")
     if isinstance(key, (set, frozenset)):
         raise RecordError(f"the partition key {shortened(key)} has no fixed order: use a str, int, UUID or bytes")
     return _hashed(str(key), key)
+
+
+def _is_inherited(key: Any, method: str) -> bool:
+    """Whether the text of a key is Python's default, with an address in memory."""
+    return getattr(type(key), method) is getattr(object, method)
 
 
 def _hashed(text: str, key: Any) -> int:

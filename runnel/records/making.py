@@ -35,7 +35,9 @@ def make_codec(record: type[R], serializer: Serializer | None = None, max_payloa
         )
     if isinstance(record, type) and issubclass(record, Record) and record.__runnel_primitive__:
         if serializer is not None:
-            raise ConfigurationError(f"{record.__name__} is primitive: its fields are stored as they are, without a serializer")
+            raise ConfigurationError(
+                f"{record.__name__} is primitive: its fields are stored as they are, without a serializer"
+            )
         return PrimitiveCodec(record, PayloadCodec(record, JSONSerializer(), max_payload))
     return PayloadCodec(record, JSONSerializer() if serializer is None else serializer, max_payload)
 

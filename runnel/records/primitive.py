@@ -88,5 +88,3 @@ class PrimitiveCodec(Codec[R]):
 
     def loads(self, payload: bytes) -> R:
         return self._payloads.loads(payload)
-
-

@@ -16,6 +16,7 @@ from runnel.errors import ConfigurationError, RecordError
 from runnel.records.annotations import has_fields
 from runnel.records.fields import Field, fields_of
 from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
+from runnel.records.scalars import SCALARS
 
 PRIMITIVES: tuple[type, ...] = (int, float, bool, str, bytes)
 
@@ -49,6 +50,8 @@ class Record:
     __runnel_primitive__: ClassVar[bool] = False
     __runnel_checks__: ClassVar[Mapping[str, Check]] = {}
     __runnel_fields__: ClassVar[tuple[Field, ...] | None] = None
+    __runnel_make__: ClassVar[Callable[..., Any]]
+    __runnel_validated__: ClassVar[bool] = False
     __runnel_names__: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, *, primitive: bool | None = None, **options: Any) -> None:
@@ -83,9 +86,10 @@ class Record:
             _set_other(self, name, value)
             return
         checked = check(value)
-        validator = getattr(attrs.fields_dict(type(self))[name], "validator", None) if _validated(type(self)) else None
-        if validator is not None:
-            validator(self, attrs.fields_dict(type(self))[name], checked)
+        if self.__runnel_validated__:
+            attribute = getattr(attrs.fields(type(self)), name)
+            if attribute.validator is not None:
+                attribute.validator(self, attribute, checked)
         self.__dict__[name] = checked
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,15 +116,16 @@ def record_fields(cls: type) -> tuple[Field, ...]:
 
 
 def _finish(cls: type[Record]) -> tuple[Field, ...]:
-    """Resolve the annotations and give the class its `__init__`."""
+    """Resolve the annotations and give the class its constructors."""
     fields = fields_of(cls, cls.__runnel_names__)
     if cls.__runnel_primitive__:
         _refuse_non_primitive(cls, fields)
     checks = {field.name: _checked(cls.__name__, field) for field in fields}
     _refuse_wrong_defaults(cls, fields)
-    cls.__init__ = _make_init(cls, fields, checks)  # type: ignore[method-assign]
+    cls.__init__, cls.__runnel_make__ = _constructors(cls, fields, checks)  # type: ignore[method-assign]
     cls.__runnel_checks__ = checks
     cls.__runnel_fields__ = fields
+    cls.__runnel_validated__ = _validated(cls)
     cls.__runnel_names__ = {}  # do not keep a function's variables alive
     return fields
 
@@ -158,7 +163,9 @@ def _copied_default(default: Any) -> Any:
     if default.__class__ in (list, dict, set) and not default:
         return attrs.Factory(default.__class__)
     if isinstance(default, (list, dict, set, tuple, frozenset)) or has_fields(type(default)):
-        return default if default.__class__ is attrs.Factory else attrs.Factory(functools.partial(copy.deepcopy, default))
+        return (
+            default if default.__class__ is attrs.Factory else attrs.Factory(functools.partial(copy.deepcopy, default))
+        )
     return default
 
 
@@ -172,7 +179,7 @@ def _refuse_non_primitive(cls: type[Record], fields: tuple[Field, ...]) -> None:
 
 
 def _refuse_wrong_defaults(cls: type[Record], fields: tuple[Field, ...]) -> None:
-    declared = attrs.fields_dict(cls)
+    declared = _declared(cls)
     for field in fields:
         default = declared[field.name].default
         if default is attrs.NOTHING or isinstance(default, attrs.Factory):  # type: ignore[arg-type]
@@ -200,6 +207,10 @@ def _checked(owner: str, field: Field) -> Check:
     return check
 
 
+def _declared(cls: type[Record]) -> "dict[str, attrs.Attribute[Any]]":
+    return {attribute.name: attribute for attribute in attrs.fields(cls)}
+
+
 def _validated(cls: type) -> bool:
     return any(attribute.validator is not None for attribute in attrs.fields(cls))
 
@@ -214,10 +225,12 @@ def _needs_attrs(cls: type) -> bool:
     )
 
 
-def _make_init(cls: type[Record], fields: tuple[Field, ...], checks: Mapping[str, Check]) -> Callable[..., None]:
-    """Write the `__init__` of a class.
+def _constructors(
+    cls: type[Record], fields: tuple[Field, ...], checks: Mapping[str, Check]
+) -> tuple[Callable[..., None], Callable[..., Any]]:
+    """Write the two functions that build a record: the `__init__` of users, and `make`, which decoding calls.
 
-    For a field `amount: int` and a field `tags: list[str] = []` it reads::
+    For a field `amount: int` and a field `tags: list[str] = []` they read::
 
         def __init__(__self, *__positional, amount=__absent, tags=__absent, **__unknown):
             if __positional or __unknown: __refuse(__positional, __unknown)
@@ -228,45 +241,67 @@ def _make_init(cls: type[Record], fields: tuple[Field, ...], checks: Mapping[str
             __values['amount'] = amount
             __values['tags'] = tags
 
-    It is generated because a loop over the fields takes four times as long, and every decoded event passes through here.
-    Values go into `__dict__` directly, as `__setattr__` would check them a second time.
+        def make(amount=__absent, tags=__absent):
+            __self = __new(__cls)
+            ...the same...
+            return __self
+
+    They are generated because a loop over the fields takes four times as long, and every event passes through here; `make`
+    because keyword arguments and the catching of unknown ones take as long as all the checks (cattrs passes the required fields
+    by position, so they come first). Values go into `__dict__`
+    directly, as `__setattr__` would check them a second time.
     """
-    names: dict[str, Any] = {"__absent": ABSENT, "__nothing": attrs.NOTHING, "__refuse": _refuser(cls, fields)}
-    declared = attrs.fields_dict(cls)
-    parameters, body = [], []
+    names: dict[str, Any] = {
+        "__absent": ABSENT,
+        "__nothing": attrs.NOTHING,
+        "__refuse": _refuser(cls, fields),
+        "__new": cls.__new__,
+        "__cls": cls,
+    }
+    parameters: dict[str, str] = {}
+    body = []
     for field in fields:
-        name, default = field.name, declared[field.name].default
-        names[f"__check_{name}"] = checks[name]
-        names[f"__exact_{name}"] = field.shape.exact
-        check = f"{name} = __check_{name}({name})"
-        if field.shape.exact is not None:
-            check = f"if {name}.__class__ is not __exact_{name}: {check}"
-        names[f"__default_{name}"] = getattr(default, "factory", default)
-        if default is attrs.NOTHING:
-            parameters.append(f"{name}=__absent")
-        elif not hasattr(default, "factory"):
-            parameters.append(f"{name}=__default_{name}")
-        else:
-            parameters.append(f"{name}=__absent")
-            if default.takes_self:
-                body += [f"if {name} is __absent: {name} = __nothing", f"else: {name} = __check_{name}({name})"]
-                continue
-            body.append(f"if {name} is __absent: {name} = __default_{name}()")
-        body.append(check)
+        default = _declared(cls)[field.name].default
+        names[f"__check_{field.name}"] = checks[field.name]
+        names[f"__exact_{field.name}"] = float if field.shape is SCALARS[float] else field.shape.exact
+        names[f"__default_{field.name}"] = getattr(default, "factory", default)
+        constant = default is not attrs.NOTHING and not hasattr(default, "factory")
+        parameters[field.name] = f"{field.name}={f'__default_{field.name}' if constant else '__absent'}"
+        body += _lines_for(field, default)
     if _needs_attrs(cls):
         body.append(f"__self.__attrs_init__({', '.join(f'{field.name}={field.name}' for field in fields)})")
-    elif fields:
+    else:
         body += ["__values = __self.__dict__", *(f"__values[{field.name!r}] = {field.name}" for field in fields)]
     lines = [
-        f"def __init__({', '.join(['__self', '*__positional', *parameters, '**__unknown'])}):",
+        f"def __init__({', '.join(['__self', '*__positional', *parameters.values(), '**__unknown'])}):",
         "    if __positional or __unknown: __refuse(__positional, __unknown)",
         *(f"    {line}" for line in body),
+        f"def make({', '.join(parameters[field.name] for field in sorted(fields, key=lambda f: not f.required))}):",
+        "    __self = __new(__cls)",
+        *(f"    {line}" for line in body),
+        "    return __self",
     ]
-    exec(compile("\n".join(lines), f"<the __init__ of {cls.__qualname__}>", "exec"), names)
-    made: Callable[..., None] = names["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    made.__module__ = cls.__module__
-    return made
+    exec(compile("\n".join(lines), f"<the constructors of {cls.__qualname__}>", "exec"), names)
+    init, make = names["__init__"], names["make"]
+    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    init.__module__ = make.__module__ = cls.__module__
+    return init, make
+
+
+def _lines_for(field: Field, default: Any) -> list[str]:
+    """The statements that give one field its default and check it."""
+    name = field.name
+    check = f"{name} = __check_{name}({name})"
+    if field.shape is SCALARS[float]:
+        # nan - nan and inf - inf are nan, which is true
+        check = f"if {name}.__class__ is not __exact_{name} or {name} - {name}: {check}"
+    elif field.shape.exact is not None:
+        check = f"if {name}.__class__ is not __exact_{name}: {check}"
+    if not hasattr(default, "factory"):
+        return [check]
+    if default.takes_self:  # attrs asks it; other fields must have been set before
+        return [f"if {name} is __absent: {name} = __nothing", f"else: {name} = __check_{name}({name})"]
+    return [f"if {name} is __absent: {name} = __default_{name}()", check]
 
 
 def _refuser(cls: type[Record], fields: tuple[Field, ...]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None]:
@@ -280,11 +315,11 @@ def _refuser(cls: type[Record], fields: tuple[Field, ...]) -> Callable[[tuple[An
 
 
 def _init_later(cls: type[Record]) -> Callable[..., None]:
-    def __init__(self: Record, *positional: Any, **values: Any) -> None:
+    def init(self: Record, *positional: Any, **values: Any) -> None:
         record_fields(cls)
         cls.__init__(self, *positional, **values)
 
-    return __init__
+    return init
 
 
 def _set_other(record: Record, name: str, value: Any) -> None:

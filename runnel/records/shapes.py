@@ -30,7 +30,13 @@ JSON_KINDS: dict[type, str] = {
 
 
 class Classes(Protocol):
-    """Where a shape finds the functions for a class with fields; see `classes.py`."""
+    """Where a shape finds the functions for a class with fields; see `classes.py`.
+
+    Attributes:
+        native: Whether what is dumped goes to orjson, which writes some types itself.
+    """
+
+    native: bool
 
     def loader(self, cls: type) -> Load: ...
 
@@ -52,11 +58,13 @@ class Shape:
         expected: The type as a user would write it, for messages.
         kinds: The JSON kinds (`JSON_KINDS`) its values are stored as; unions tell their members apart by it.
         exact: The one class whose direct instances fit without a closer look, if there is one.
+        loaded_by_check: Whether loading is no more than `check`, so that who checks need not load.
     """
 
     expected: str
     kinds: frozenset[str]
     exact: type | None = None
+    loaded_by_check: bool = False
 
     def check(self, value: Any) -> Any:
         """The value, or the one it stands for (int for float). Raises `Mismatch`."""
