@@ -1,6 +1,6 @@
 """How fast records are built, encoded and decoded, against orjson and cattrs without Runnel's checks.
 
-Machines are noisy: the contestants take turns, and the medians are compared. Run it with `python benchmarks/records.py`.
+Machines are noisy: the contestants take turns, and the medians are compared. Run `python benchmarks/records.py`.
 """
 
 import statistics

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, NewType, TypeGuard, get_args, get_or
 import attrs
 
 from runnel.errors import ConfigurationError
+from runnel.records.choices import Choice, Flags, enum_members
 from runnel.records.containers import Fixed, Many, Mapping, Optional, Union
-from runnel.records.scalars import SCALARS, Choice, Flags, enum_members
+from runnel.records.scalars import SCALARS
 from runnel.records.shapes import JSON_KINDS, Anything, Instance, Shape
 
 _MANY: tuple[type, ...] = (list, set, frozenset)
@@ -74,7 +75,7 @@ def shape_of(annotation: Any, where: str) -> Shape:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """Without what says nothing about the value: Annotated, Final, NewType, a name given to a type, typing.List for list."""
+    """Without what says nothing of the value: Annotated, Final, NewType, a name for a type, typing.List for list."""
     while True:
         if get_origin(annotation) in (Annotated, typing.Final):
             annotation = get_args(annotation)[0]

@@ -15,8 +15,8 @@ _PIECE = 256 * 1024
 class Compressor:
     """Subclass this, with `compress` and `decompress`, to compress payloads in your own way.
 
-    A `decompress` that also takes the keyword `max_size` is passed the bound, and must raise rather than return, or even
-    allocate, more. The result of one that does not is checked afterwards.
+    A `decompress` that also takes the keyword `max_size` is passed the bound, and must raise rather than allocate more.
+    The result of one that does not is checked afterwards.
     """
 
     def compress(self, value: bytes) -> bytes:

@@ -27,11 +27,11 @@ def default_hasher(key: Any) -> int:
     others        ``str()``
     ============  =============================  ==================
 
-    An `Enum` goes by what is stored of it, so that renaming the Python class does not move its keys. 1 and "1" are one key;
-    1 and 1.0 are two.
+    An `Enum` goes by what is stored of it, so that renaming the Python class does not move its keys. 1 and "1" are one
+    key; 1 and 1.0 are two.
 
     Raises:
-        RecordError: The key is None (such an event belongs nowhere), or has no text that is the same in another process.
+        RecordError: The key is None (such an event belongs nowhere), or its text differs from process to process.
     """
     if key.__class__ is str or key.__class__ is int:
         return _hashed(str(key), key)

@@ -26,7 +26,8 @@ def make_codec(record: type[R], serializer: Serializer | None = None, max_payloa
         max_payload: The largest payload, in bytes before compression, that is stored or read.
 
     Raises:
-        ConfigurationError: Not such a type, or one with a field that cannot be stored; or a primitive record with a serializer.
+        ConfigurationError: Not such a type, one with a field that cannot be stored, or a primitive record with a
+            serializer.
     """
     if not is_model(record) or record is Record:
         raise ConfigurationError(

@@ -1,7 +1,7 @@
 """`Record`: a class whose fields are checked where it is built, so that what is wrong fails at the producer.
 
-attrs makes the class (fields, equality, repr, inheritance); this module adds the one `__init__` that checks, and the check of
-assignments. It knows nothing of how a record is stored (`codec.py`).
+attrs makes the class (fields, equality, repr, inheritance); this module adds the one `__init__` that checks, and the
+check of assignments. It knows nothing of how a record is stored (`codec.py`).
 """
 
 import copy
@@ -12,15 +12,13 @@ from typing import Any, ClassVar, dataclass_transform
 
 import attrs
 
-from runnel.errors import ConfigurationError, RecordError
+from runnel.errors import ConfigurationError
 from runnel.records.annotations import has_fields
+from runnel.records.constructors import Check, checked, constructors, declared, validated
 from runnel.records.fields import Field, fields_of
-from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
-from runnel.records.scalars import SCALARS
+from runnel.records.mismatch import Mismatch, unknown_field
 
 PRIMITIVES: tuple[type, ...] = (int, float, bool, str, bytes)
-
-Check = Callable[[Any], Any]
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
@@ -34,16 +32,17 @@ class Record:
             created_at: datetime
             amount: int = 0
 
-    and becomes an attrs class whose constructor takes them by keyword. Values are checked when a record is built, when a field
-    is assigned, and again when it is encoded, as lists and dicts may be changed in place. Scalars are strict: only an int is
-    taken for a float. A mutable default is copied for each record.
+    and becomes an attrs class whose constructor takes them by keyword. Values are checked when a record is built, when
+    a field is assigned, and again when it is encoded, as lists and dicts may be changed in place. Scalars are strict:
+    only an int is taken for a float. A mutable default is copied for each record.
 
     Args:
-        primitive: (of the class statement) store the fields as native fields of the Redis entry; they may be `int`, `float`,
-            `bool`, `str` and `bytes` only. Inherited.
+        primitive: (of the class statement) store the fields as native fields of the Redis entry; they may be `int`,
+            `float`, `bool`, `str` and `bytes` only. Inherited.
 
     Raises:
-        RecordError: A value does not fit; a field is missing or unknown. Names class, field, what was expected, what came.
+        RecordError: A value does not fit; a field is missing or unknown. Names class, field, what was expected and what
+            came.
         ConfigurationError: (by the class statement) a field's type cannot be stored.
     """
 
@@ -85,15 +84,15 @@ class Record:
         if check is None:
             _set_other(self, name, value)
             return
-        checked = check(value)
+        fitting = check(value)
         if self.__runnel_validated__:
-            attribute = getattr(attrs.fields(type(self)), name)
+            attribute = declared(type(self))[name]
             if attribute.validator is not None:
-                attribute.validator(self, attribute, checked)
-        self.__dict__[name] = checked
+                attribute.validator(self, attribute, fitting)
+        self.__dict__[name] = fitting
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name; records inside become dicts too, other values stay as they are (a datetime a datetime)."""
+        """The fields by name; records inside become dicts too, other values (a datetime) stay as they are."""
         return {field.name: _plain(getattr(self, field.name)) for field in record_fields(type(self))}
 
     def dict(self) -> dict[str, Any]:  # the name it had in Runnel 0.1
@@ -120,12 +119,12 @@ def _finish(cls: type[Record]) -> tuple[Field, ...]:
     fields = fields_of(cls, cls.__runnel_names__)
     if cls.__runnel_primitive__:
         _refuse_non_primitive(cls, fields)
-    checks = {field.name: _checked(cls.__name__, field) for field in fields}
+    checks = {field.name: checked(cls.__name__, field) for field in fields}
     _refuse_wrong_defaults(cls, fields)
-    cls.__init__, cls.__runnel_make__ = _constructors(cls, fields, checks)  # type: ignore[method-assign]
+    cls.__init__, cls.__runnel_make__ = constructors(cls, fields, checks)  # type: ignore[method-assign]
     cls.__runnel_checks__ = checks
     cls.__runnel_fields__ = fields
-    cls.__runnel_validated__ = _validated(cls)
+    cls.__runnel_validated__ = validated(cls)
     cls.__runnel_names__ = {}  # do not keep a function's variables alive
     return fields
 
@@ -179,139 +178,15 @@ def _refuse_non_primitive(cls: type[Record], fields: tuple[Field, ...]) -> None:
 
 
 def _refuse_wrong_defaults(cls: type[Record], fields: tuple[Field, ...]) -> None:
-    declared = _declared(cls)
+    attributes = declared(cls)
     for field in fields:
-        default = declared[field.name].default
+        default = attributes[field.name].default
         if default is attrs.NOTHING or isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             continue
         try:
             field.shape.check(default)
         except Mismatch as mismatch:
             raise ConfigurationError(f"the default of {mismatch.under(f'.{field.name}').at(cls.__name__)}") from None
-
-
-def _checked(owner: str, field: Field) -> Check:
-    """The field's check, with the error that users see."""
-    shape_check, expected = field.shape.check, field.shape.expected
-
-    def check(value: Any) -> Any:
-        try:
-            if value is ABSENT:
-                raise Mismatch(expected, ABSENT)
-            return shape_check(value)
-        except Mismatch as mismatch:
-            raise mismatch.under(f".{field.name}").at(owner) from None
-        except RecursionError:
-            raise RecordError(f"{owner}.{field.name}: nested too deeply, or contains itself") from None
-
-    return check
-
-
-def _declared(cls: type[Record]) -> "dict[str, attrs.Attribute[Any]]":
-    return {attribute.name: attribute for attribute in attrs.fields(cls)}
-
-
-def _validated(cls: type) -> bool:
-    return any(attribute.validator is not None for attribute in attrs.fields(cls))
-
-
-def _needs_attrs(cls: type) -> bool:
-    """Whether the class uses what only the `__init__` of attrs does: validators, defaults of self, hooks."""
-    return (
-        hasattr(cls, "__attrs_post_init__")
-        or hasattr(cls, "__attrs_pre_init__")
-        or _validated(cls)
-        or any(getattr(attribute.default, "takes_self", False) for attribute in attrs.fields(cls))
-    )
-
-
-def _constructors(
-    cls: type[Record], fields: tuple[Field, ...], checks: Mapping[str, Check]
-) -> tuple[Callable[..., None], Callable[..., Any]]:
-    """Write the two functions that build a record: the `__init__` of users, and `make`, which decoding calls.
-
-    For a field `amount: int` and a field `tags: list[str] = []` they read::
-
-        def __init__(__self, *__positional, amount=__absent, tags=__absent, **__unknown):
-            if __positional or __unknown: __refuse(__positional, __unknown)
-            if amount.__class__ is not int: amount = __check_amount(amount)
-            if tags is __absent: tags = __default_tags()
-            tags = __check_tags(tags)
-            __values = __self.__dict__
-            __values['amount'] = amount
-            __values['tags'] = tags
-
-        def make(amount=__absent, tags=__absent):
-            __self = __new(__cls)
-            ...the same...
-            return __self
-
-    They are generated because a loop over the fields takes four times as long, and every event passes through here; `make`
-    because keyword arguments and the catching of unknown ones take as long as all the checks (cattrs passes the required fields
-    by position, so they come first). Values go into `__dict__`
-    directly, as `__setattr__` would check them a second time.
-    """
-    names: dict[str, Any] = {
-        "__absent": ABSENT,
-        "__nothing": attrs.NOTHING,
-        "__refuse": _refuser(cls, fields),
-        "__new": cls.__new__,
-        "__cls": cls,
-    }
-    parameters: dict[str, str] = {}
-    body = []
-    for field in fields:
-        default = _declared(cls)[field.name].default
-        names[f"__check_{field.name}"] = checks[field.name]
-        names[f"__exact_{field.name}"] = float if field.shape is SCALARS[float] else field.shape.exact
-        names[f"__default_{field.name}"] = getattr(default, "factory", default)
-        constant = default is not attrs.NOTHING and not hasattr(default, "factory")
-        parameters[field.name] = f"{field.name}={f'__default_{field.name}' if constant else '__absent'}"
-        body += _lines_for(field, default)
-    if _needs_attrs(cls):
-        body.append(f"__self.__attrs_init__({', '.join(f'{field.name}={field.name}' for field in fields)})")
-    else:
-        body += ["__values = __self.__dict__", *(f"__values[{field.name!r}] = {field.name}" for field in fields)]
-    lines = [
-        f"def __init__({', '.join(['__self', '*__positional', *parameters.values(), '**__unknown'])}):",
-        "    if __positional or __unknown: __refuse(__positional, __unknown)",
-        *(f"    {line}" for line in body),
-        f"def make({', '.join(parameters[field.name] for field in sorted(fields, key=lambda f: not f.required))}):",
-        "    __self = __new(__cls)",
-        *(f"    {line}" for line in body),
-        "    return __self",
-    ]
-    exec(compile("\n".join(lines), f"<the constructors of {cls.__qualname__}>", "exec"), names)
-    init, make = names["__init__"], names["make"]
-    init.__qualname__ = f"{cls.__qualname__}.__init__"
-    init.__module__ = make.__module__ = cls.__module__
-    return init, make
-
-
-def _lines_for(field: Field, default: Any) -> list[str]:
-    """The statements that give one field its default and check it."""
-    name = field.name
-    check = f"{name} = __check_{name}({name})"
-    if field.shape is SCALARS[float]:
-        # nan - nan and inf - inf are nan, which is true
-        check = f"if {name}.__class__ is not __exact_{name} or {name} - {name}: {check}"
-    elif field.shape.exact is not None:
-        check = f"if {name}.__class__ is not __exact_{name}: {check}"
-    if not hasattr(default, "factory"):
-        return [check]
-    if default.takes_self:  # attrs asks it; other fields must have been set before
-        return [f"if {name} is __absent: {name} = __nothing", f"else: {name} = __check_{name}({name})"]
-    return [f"if {name} is __absent: {name} = __default_{name}()", check]
-
-
-def _refuser(cls: type[Record], fields: tuple[Field, ...]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None]:
-    def refuse(positional: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
-        if positional:
-            raise RecordError(f"{cls.__name__}: fields are given by keyword, got {len(positional)} without a name")
-        mismatch = unknown_field([field.name for field in fields])
-        raise mismatch.under(f".{next(iter(unknown))}").at(cls.__name__)
-
-    return refuse
 
 
 def _init_later(cls: type[Record]) -> Callable[..., None]:
@@ -323,7 +198,7 @@ def _init_later(cls: type[Record]) -> Callable[..., None]:
 
 
 def _set_other(record: Record, name: str, value: Any) -> None:
-    """An attribute that is no field: a property's setter may take it, else it would be lost when the record is stored."""
+    """An attribute that is no field: a property's setter may take it, else it would be lost when it is stored."""
     cls = type(record)
     if cls.__runnel_fields__ is None and any(field.name == name for field in record_fields(cls)):
         setattr(record, name, value)

@@ -1,8 +1,9 @@
 """What a field's annotation means: which Python values fit it, and how they are written as JSON types.
 
-A shape is built once, from an annotation (`annotations.py`). `check` guards the way in (building a record, assigning to it);
-the functions made by `loader` and `dumper` translate between stored JSON types and Python values, and check as they go, so
-that nothing is stored which could not be read again. Scalars are in `scalars.py`, containers in `containers.py`.
+A shape is built once, from an annotation (`annotations.py`). `check` guards the way in (building a record, assigning to
+it); the functions made by `loader` and `dumper` translate between stored JSON types and Python values, and check as
+they go, so that nothing is stored which could not be read again. The shapes themselves are in `scalars.py`,
+`choices.py` and `containers.py`.
 """
 
 from collections.abc import Callable
@@ -75,7 +76,7 @@ class Shape:
         raise NotImplementedError
 
     def dumper(self, classes: Classes) -> Dump:
-        """The function that makes a JSON value of a Python value, checking it again: it may have been changed in place."""
+        """The function that makes a JSON value of a Python value; it checks again, for what was changed in place."""
         raise NotImplementedError
 
     def key(self) -> Key | None:
