@@ -34,6 +34,15 @@ class Clock(Protocol):
         """Suspend the calling task for `delay` seconds."""
 
 
+def io_timeout(seconds: float | None) -> asyncio.Timeout:
+    """Bound an exchange with a server. The network does not wait for a manual clock: this one is always real.
+
+    Raises:
+        TimeoutError: at the end of the `async with`, when it took longer.
+    """
+    return asyncio.timeout(seconds)
+
+
 class SystemClock:
     """The machine's clocks and the running event loop's timers."""
 
@@ -71,7 +80,12 @@ class ManualClock:
 
     async def sleep(self, delay: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self.call_later(delay, lambda: woken.done() or woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self.call_later(delay, wake)
         try:
             await woken
         finally:

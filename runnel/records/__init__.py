@@ -1,0 +1,23 @@
+"""Records: what streams hold, checked where it is built, and how it becomes bytes and back."""
+
+from runnel.records.codec import Codec
+from runnel.records.compression import LZ4, Compressor, Gzip, Zstd
+from runnel.records.hashing import default_hasher
+from runnel.records.making import MAX_PAYLOAD, build, make_codec
+from runnel.records.record import Record
+from runnel.records.serialization import JSONSerializer, Serializer
+
+__all__ = [
+    "LZ4",
+    "MAX_PAYLOAD",
+    "Codec",
+    "Compressor",
+    "Gzip",
+    "JSONSerializer",
+    "Record",
+    "Serializer",
+    "Zstd",
+    "build",
+    "default_hasher",
+    "make_codec",
+]

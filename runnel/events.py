@@ -1,0 +1,362 @@
+"""What a processor's function iterates over: the events of one partition, one by one or in batches.
+
+`Events` gets entries from a `Source` (the partition actor) and gives events or records to the user's function. An event
+is done when the function comes back for the next one; nothing else moves the position.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import orjson
+
+from runnel.clock import Clock
+from runnel.errors import ConfigurationError, RecordError
+from runnel.interfaces import Middleware
+from runnel.position import Position
+from runnel.settings import Duration, seconds
+from runnel.stream import HEADERS, KEY, Stream
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+BREATH = 0.005
+"""Seconds for which events in hand are handed out before the event loop gets a turn."""
+
+
+class Event:
+    """An entry of the log with its place. Not decoded: `record()` does that.
+
+    Attributes:
+        partition: The number of its partition.
+        group: The name of the processor that handles it.
+        attempt: 1 when it is handled for the first time by this owner of the partition, then 2, 3, ...
+        fields: The entry's fields as Redis returned them, flat: name, value, name, value, ...
+    """
+
+    __slots__ = ("_stream", "_xid", "attempt", "fields", "group", "partition")
+
+    def __init__(
+        self, stream: Stream[Any], partition: int, group: str, xid: bytes, fields: Sequence[bytes], attempt: int
+    ) -> None:
+        self._stream = stream
+        self._xid = xid
+        self.partition = partition
+        self.group = group
+        self.fields = fields
+        self.attempt = attempt
+
+    def __repr__(self) -> str:
+        return f"<Event {self.id}>"
+
+    @property
+    def id(self) -> str:
+        """`stream/partition/xid`: unique in the app and always the same for this event. Good as an idempotency key."""
+        return f"{self._stream.name}/{self.partition}/{self.xid}"
+
+    @property
+    def xid(self) -> str:
+        """The id of the entry in its log: milliseconds and a number, "1595369377000-0"."""
+        return self._xid.decode()
+
+    @property
+    def timestamp(self) -> float:
+        """When it was sent, by the server's clock: seconds since the epoch."""
+        return int(self._xid.partition(b"-")[0]) / 1000
+
+    @property
+    def data(self) -> bytes:
+        """The encoded record; empty for a primitive record, whose fields are in `fields`."""
+        return self._field(b"data") or b""
+
+    @property
+    def key(self) -> str:
+        """The partition key, as text."""
+        return (self._field(KEY) or b"").decode("utf-8", "surrogateescape")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What was given to `send` as `headers=`."""
+        found = self._field(HEADERS)
+        headers: Mapping[str, str] = orjson.loads(found) if found else {}
+        return headers
+
+    def record(self) -> Any:
+        """The decoded record.
+
+        Raises:
+            RecordError: It does not decode.
+        """
+        return self._stream.codec.decode(self.fields)
+
+    def _field(self, name: bytes) -> bytes | None:
+        for i in range(0, len(self.fields), 2):
+            if self.fields[i] == name:
+                return self.fields[i + 1]
+        return None
+
+
+class Source(Protocol):
+    """What events need of the partition that they come from."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the partition is to be let go: nothing more is handed out."""
+
+    @property
+    def position(self) -> Position:
+        """The entries in hand."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt the next event is."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+
+    async def fill(self, timeout: float | None = None) -> bool:
+        """Wait for more entries in hand. False when there are none: it is stopping, or time is up."""
+
+    def excuses(self, error: RecordError) -> bool:
+        """Whether, by the policy, an event that does not decode is passed over; if not, it has failed."""
+
+
+class Events(Generic[R]):
+    """The events of one partition of a stream, in order, without end.
+
+    Iterate over it for raw events, over `records()` for records, over `take(n)` for batches. The loop ends when the
+    partition is given to another worker, or the worker stops.
+    """
+
+    def __init__(self, source: Source, stream: Stream[R], partition: int, group: str, middleware: Sequence[Middleware]) -> None:
+        self.stream = stream
+        self.partition = partition
+        self.group = group
+        self._source = source
+        self._middleware = tuple(middleware)
+        self._pipeline: list[tuple[str, AsyncGenerator[Any, None]]] = []
+        self._generators: list[AsyncGenerator[Any, None]] = []
+        self._limit: int | None = None
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._through_middleware(self._one_by_one)
+
+    def records(self) -> AsyncIterator[R]:
+        """Decoded records, one by one. Each is decoded at its turn: one that does not decode has failed."""
+        if not self._middleware:
+            return self._opened(self._records())
+        return self._opened(self._decoded(self._one_by_one, lambda event: event.record()))
+
+    def take(self, n: int, within: Duration = 1.0) -> "Batches[R]":
+        """Batches of 1 to `n` events.
+
+        Args:
+            n: How many events a batch has at most.
+            within: How long after its first event a batch is handed out although it is not full, in seconds.
+
+        Raises:
+            ConfigurationError: `n` is less than 1, or `within` is negative.
+        """
+        if n < 1 or seconds(within) < 0:
+            raise ConfigurationError(f"take({n!r}, within={within!r}): n must be at least 1, and within at least 0")
+        return Batches(self, n, seconds(within))
+
+    # ── generators that hand out what is in hand ──
+
+    async def _records(self) -> AsyncGenerator[R, None]:
+        # The fastest way, and the most frequent: every statement here is paid for each event.
+        source, position, decode = self._source, self._source.position, self.stream.codec.decode
+        now = source.clock.monotonic
+        breath = now() + BREATH
+        while position.left or await source.fill():
+            entries = position.entries
+            for at in range(position.at, len(entries)):
+                position.out = 1
+                try:
+                    record = decode(entries[at][1])
+                except RecordError as error:
+                    if not source.excuses(error):
+                        raise
+                else:
+                    yield record
+                position.at = at + 1
+                if not position.dirty:
+                    position.mark()
+                if source.is_stopping:
+                    position.out = 0
+                    return
+                if now() >= breath:
+                    await asyncio.sleep(0)
+                    breath = now() + BREATH
+            position.out = 0
+
+    async def _one_by_one(self) -> AsyncGenerator[Event, None]:
+        source, position = self._source, self._source.position
+        breathe = _Breath(source.clock)
+        while not source.is_stopping and (position.left or await source.fill()):
+            xid, fields = position.entries[position.at]
+            position.out = 1
+            yield Event(self.stream, self.partition, self.group, xid, fields, source.attempt)
+            position.done(1)
+            await breathe()
+
+    async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
+        source, position = self._source, self._source.position
+        breathe = _Breath(source.clock)
+        while not source.is_stopping and (position.left or await source.fill()):
+            deadline = source.clock.monotonic() + within
+            while position.left < n and (wait := deadline - source.clock.monotonic()) > 0 and await source.fill(wait):
+                pass
+            if source.is_stopping:
+                return
+            most, self._limit = min(n, self._limit or n), None
+            batch = position.entries[position.at : position.at + most]
+            position.out = len(batch)
+            yield batch
+            position.done(position.out)
+            await breathe()
+
+    async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
+        attempt = self._source.attempt
+        batches = self._batches(n, within)
+        async for batch in batches:
+            yield [Event(self.stream, self.partition, self.group, xid, fields, attempt) for xid, fields in batch]
+            attempt = 1
+
+    async def _record_batches(self, n: int, within: float) -> AsyncGenerator[list[R], None]:
+        decode, position = self.stream.codec.decode, self._source.position
+        async for batch in self._batches(n, within):
+            records: list[R] = []
+            try:
+                for _, fields in batch:
+                    records.append(decode(fields))
+            except RecordError as error:
+                if records:  # those before the culprit first; then it comes alone, as the first of the next batch
+                    position.out = len(records)
+                    yield records
+                    continue
+                position.out = 1
+                if not self._source.excuses(error):
+                    raise
+            else:
+                yield records
+
+    # ── middleware ──
+
+    async def _decoded(
+        self, root: Callable[[], AsyncGenerator[Any, None]], decode: Callable[[Any], Any]
+    ) -> AsyncGenerator[Any, None]:
+        """Decode behind the middleware, so that it sees what does not decode fail, as it sees handlers fail."""
+        going = True
+        while going:
+            going = False
+            async for item in self._through_middleware(root):
+                try:
+                    record = decode(item)
+                except RecordError as error:
+                    if isinstance(item, list) and len(item) > 1:
+                        self._narrow(item)
+                        await self._end_middleware()
+                    else:
+                        await self._tell_middleware(error)
+                        if not self._source.excuses(error):
+                            raise
+                        self._source.position.done(1)
+                    going = True  # the middleware has ended: begin it anew
+                    break
+                yield record
+
+    def _narrow(self, batch: list[Event]) -> None:
+        """Let the next batch end before the first event that does not decode, or hold it alone."""
+        good = 0
+        try:
+            for event in batch:
+                event.record()
+                good += 1
+        except RecordError:
+            self._limit = max(1, good)
+
+    def _through_middleware(self, root: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
+        top: Any = self._opened(root())
+        self._pipeline = [("the events", top)]
+        for item in self._middleware:
+            top = self._opened(item.handler(top, events=self))
+            self._pipeline.append((type(item).__name__, top))
+        return top  # type: ignore[no-any-return]
+
+    def _opened(self, generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        self._generators.append(generator)
+        return generator
+
+    async def _tell_middleware(self, error: Exception) -> None:
+        """Raise an error at the `yield` of every middleware, the one nearest to the function first."""
+        pipeline, self._pipeline = self._pipeline, []
+        for name, generator in reversed(pipeline):
+            try:
+                await generator.athrow(error)
+            except StopAsyncIteration:
+                pass
+            except Exception as raised:
+                if raised is not error:
+                    log.exception("middleware failed", extra={"middleware": name, "processor": self.group})
+            else:
+                raise ConfigurationError(f"middleware {name} swallowed an error and yielded on: it must raise it again") from error
+
+    async def _end_middleware(self) -> None:
+        pipeline, self._pipeline = self._pipeline, []
+        for _, generator in reversed(pipeline):
+            await generator.aclose()
+
+    async def end(self, error: Exception | None) -> None:
+        """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
+
+        Raises:
+            ConfigurationError: A middleware swallowed the error and yields on.
+        """
+        try:
+            if error is not None:
+                await self._tell_middleware(error)
+        finally:
+            for generator in reversed(self._generators):
+                await generator.aclose()
+
+
+class Batches(Generic[R]):
+    """Batches of events; made by `Events.take`."""
+
+    def __init__(self, events: Events[R], n: int, within: float) -> None:
+        self._events = events
+        self._n = n
+        self._within = within
+
+    def __aiter__(self) -> AsyncIterator[list[Event]]:
+        return self._events._through_middleware(lambda: self._events._event_batches(self._n, self._within))
+
+    def records(self) -> AsyncIterator[list[R]]:
+        """Lists of decoded records."""
+        events = self._events
+        if not events._middleware:
+            return events._opened(events._record_batches(self._n, self._within))
+        return events._opened(
+            events._decoded(
+                lambda: events._event_batches(self._n, self._within), lambda batch: [event.record() for event in batch]
+            )
+        )
+
+
+class _Breath:
+    """Gives the event loop a turn, when it is time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._now = clock.monotonic
+        self._due = self._now() + BREATH
+
+    async def __call__(self) -> None:
+        if self._now() >= self._due:
+            await asyncio.sleep(0)
+            self._due = self._now() + BREATH
+

@@ -1,0 +1,24 @@
+"""What becomes of an event whose handler fails."""
+
+from enum import Enum
+
+
+class ExceptionPolicy(str, Enum):
+    """What becomes of an event whose handler fails, once retries (if any) are used up.
+
+    HALT: the worker stops with exit code 3 and releases its partitions; the failing event stays first in its partition.
+    QUARANTINE: its partition stops until an operator releases it.
+    IGNORE: the event is dropped, counted and logged, and its partition goes on.
+    DEAD_LETTER: the event moves to the processor's dead letters, and its partition goes on.
+    PARK: the event and all later ones of its key move to the processor's parked events; other keys go on.
+    """
+
+    HALT = "halt"
+    QUARANTINE = "quarantine"
+    IGNORE = "ignore"
+    DEAD_LETTER = "dead_letter"
+    PARK = "park"
+
+
+SUPPORTED = (ExceptionPolicy.HALT, ExceptionPolicy.IGNORE)
+"""The policies that processors can have in this version."""

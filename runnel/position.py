@@ -1,0 +1,72 @@
+"""Where a partition stands: the entries in hand, and how many of them are done. Plain data, no tasks.
+
+The partition's events move it, the committer reads it. An event costs one assignment here; cursor and count are worked
+out when a commit asks for them.
+"""
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+
+Entry = Sequence[object]
+"""An entry as Redis returns it: its id, and a flat list of its fields and values (all bytes)."""
+
+
+@define(eq=False)
+class Position:
+    """The entries that a partition has taken in, in the log's order, and how far it got.
+
+    Attributes:
+        entries: What is in hand.
+        at: How many of them are done.
+        out: How many of the next ones the user's function has got: it fails, or they are done, together.
+        dirty: Whether something is done that no commit has taken up.
+        on_dirty: Called when the first thing is done after a commit took everything up.
+    """
+
+    _cursor: bytes
+    _count: int
+    on_dirty: Callable[[], None] = lambda: None
+    entries: list[tuple[bytes, list[bytes]]] = field(factory=list)
+    at: int = 0
+    out: int = 0
+    dirty: bool = False
+
+    @property
+    def cursor(self) -> bytes:
+        """The id of the last entry that is done; all before it are done too."""
+        return self.entries[self.at - 1][0] if self.at else self._cursor
+
+    @property
+    def count(self) -> int:
+        """How many entries the log had, since it began, up to the cursor."""
+        return self._count + self.at
+
+    @property
+    def left(self) -> int:
+        """How many entries in hand are not done."""
+        return len(self.entries) - self.at
+
+    def take_in(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
+        """Put entries behind those in hand; those that are done are forgotten."""
+        left = self.entries[self.at :]
+        self.forget()
+        self.entries = left + entries if left else entries
+
+    def forget(self) -> None:
+        """Drop what is in hand: reading goes on at the cursor."""
+        self._cursor, self._count = self.cursor, self.count
+        self.entries = []
+        self.at = self.out = 0
+
+    def done(self, events: int) -> None:
+        """The next `events` are done."""
+        self.at += events
+        self.out = 0
+        self.mark()
+
+    def mark(self) -> None:
+        """Say that there is something to commit."""
+        if not self.dirty:
+            self.dirty = True
+            self.on_dirty()

@@ -1,0 +1,63 @@
+"""Declarations of processors: which function runs over which stream, with which options. Plain data."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from attrs import frozen
+
+from runnel.errors import ConfigurationError
+from runnel.interfaces import Middleware
+from runnel.policy import SUPPORTED, ExceptionPolicy
+from runnel.stream import Stream
+
+ProcessorFunction = Callable[[Any], Awaitable[Any]]
+
+
+@frozen(kw_only=True)
+class ProcessorOptions:
+    """The options of a processor; durations are in seconds. `App.processor` says what each means."""
+
+    name: str
+    exception_policy: ExceptionPolicy
+    middleware: tuple[Middleware, ...]
+    lock_expiry: float
+    grace_period: float
+    prefetch_count: int
+    prefetch_bytes: int
+    join_delay: float
+    start: Literal["earliest", "latest"]
+
+    def __attrs_post_init__(self) -> None:
+        if self.exception_policy not in SUPPORTED:
+            raise ConfigurationError(
+                f"processor {self.name!r}: exception_policy {self.exception_policy.value!r} is not supported yet; "
+                f"there are {', '.join(policy.value for policy in SUPPORTED)}"
+            )
+        if self.start not in ("earliest", "latest"):
+            raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
+        for name in ("lock_expiry", "prefetch_count", "prefetch_bytes"):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
+        for item in self.middleware:
+            if not isinstance(item, Middleware):
+                raise ConfigurationError(f"processor {self.name!r}: {item!r} is not a Middleware")
+
+
+@frozen(eq=False)
+class Processor:
+    """A function over the events of a stream's partitions."""
+
+    stream: Stream[Any]
+    function: ProcessorFunction
+    options: ProcessorOptions
+
+    def __attrs_post_init__(self) -> None:
+        if not inspect.iscoroutinefunction(self.function):
+            raise ConfigurationError(
+                f"processor {self.options.name!r} must be declared with `async def`: it iterates over its events"
+            )
+
+    async def __call__(self, events: Any) -> Any:
+        """Call the function itself, as in tests of it."""
+        return await self.function(events)

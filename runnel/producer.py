@@ -1,0 +1,234 @@
+"""From encoded entries to the log: coalesces concurrent sends, one append under way per partition.
+
+It gets parts (entries of one `send` for one partition), appends them in the order in which they came, each once however
+often it is sent, and answers with their ids. It never reorders a partition, and never appends a part in pieces.
+
+There is no task here: whoever waits for an answer and finds nobody sending sends for all. A sender that is cancelled
+meanwhile leaves its append behind, to be sent again, under the same sequence, by the next.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Sequence
+
+from attrs import Factory, define, field
+
+from runnel.clock import Clock
+from runnel.errors import RecordError, StoreError, StoreUnavailable, StreamFull
+from runnel.store.keys import PartitionKeys
+from runnel.store.link import Link
+from runnel.store.scripts import Appended, AppendAnswer, Call, Full, IdNotAbove, Overflow, append
+
+log = logging.getLogger(__name__)
+
+MOST_ENTRIES = 500
+MOST_BYTES = 2**20
+"""What one append may hold: a script holds up the server while it runs."""
+
+
+@define(eq=False)
+class Part:
+    """Entries of one send for one partition, in their order: appended together, or not at all."""
+
+    names: tuple[bytes, ...]
+    explicit_ids: bool
+    entries: int = 0
+    size: int = 0
+    values: list[bytes] = field(factory=list)
+    ids: "asyncio.Future[list[str]]" = Factory(lambda: asyncio.get_running_loop().create_future())
+
+    def fits(self, size: int, most_entries: int) -> bool:
+        """Whether one more entry of `size` bytes still goes in."""
+        return not self.entries or (self.entries < most_entries and self.size + size <= MOST_BYTES)
+
+
+@define(eq=False)
+class _Append:
+    """Parts that travel together under one sequence. It never changes, so that it can be sent again as it is."""
+
+    sequence: int
+    parts: list[Part]
+    call: Call[AppendAnswer]
+    sent: int = 0
+
+
+@define(eq=False)
+class Lane:
+    """What waits to be appended to one partition, and what is on its way."""
+
+    keys: PartitionKeys
+    cap: int
+    overflow: Overflow
+    waiting: deque[Part] = field(factory=deque)
+    travelling: _Append | None = None
+    sequence: int = 0
+    one_by_one: bool = False
+
+    @property
+    def most_entries(self) -> int:
+        """How many entries a part may hold so that an empty partition has room for it."""
+        return min(MOST_ENTRIES, self.cap)
+
+    def next_append(self, producer: str) -> _Append | None:
+        """What to send now: what was not answered yet, or else as many waiting parts of one shape as go together."""
+        while self.waiting and self.waiting[0].ids.done():  # its sender was cancelled
+            self.waiting.popleft()
+        if self.travelling is None and self.waiting:
+            self.sequence += 1
+            parts = self._take()
+            values = parts[0].values if len(parts) == 1 else [value for part in parts for value in part.values]
+            call = append(
+                self.keys,
+                producer,
+                self.sequence,
+                parts[0].names,
+                values,
+                cap=self.cap,
+                overflow=self.overflow,
+                explicit_ids=parts[0].explicit_ids,
+            )
+            self.travelling = _Append(self.sequence, parts, call)
+        return self.travelling
+
+    def _take(self) -> list[Part]:
+        parts = [first] = [self.waiting.popleft()]
+        entries, size = first.entries, first.size
+        while self.waiting and not self.one_by_one and not first.explicit_ids:
+            part = self.waiting[0]
+            entries, size = entries + part.entries, size + part.size
+            if part.names != first.names or part.explicit_ids or entries > self.most_entries or size > MOST_BYTES:
+                break
+            parts.append(self.waiting.popleft())
+        return parts
+
+    def answered(self, answer: AppendAnswer | StoreError) -> None:
+        """Tell the senders of the append that travelled, unless it waits for room."""
+        append, self.travelling = self.travelling, None
+        assert append is not None
+        match answer:
+            case Appended(first, dropped):
+                self.one_by_one = False
+                self._tell_ids(append.parts, first)
+                if dropped:
+                    log.warning("unprocessed events dropped", extra=self._fields(dropped=dropped))
+            case Full() if len(append.parts) > 1 and append.sent == 1:
+                # Together they do not fit, the first alone may. Only if no copy of them all is under way any more.
+                self.one_by_one = True
+                self.waiting.extendleft(reversed(append.parts))
+            case Full() if self.overflow == "block":
+                self.travelling = append
+            case Full():
+                self._fail(append.parts, self.full(answer))
+            case IdNotAbove(entry_id):
+                self._fail(append.parts, RecordError(f"stream id {entry_id} is not above the last one of its partition"))
+            case StoreError():
+                self._fail(append.parts, answer)
+            case _:
+                self._fail(append.parts, StoreUnavailable("the append came too late to be recognised as a repeated one"))
+
+    def abandon(self, part: Part) -> None:
+        """Nobody waits for this part any more: it is not sent again."""
+        part.ids.cancel()
+        if self.travelling is not None and all(p.ids.done() for p in self.travelling.parts):
+            self.travelling = None
+
+    def full(self, answer: Full) -> StreamFull:
+        """The error that says which partition is full, and why."""
+        keys, held = self.keys, self.cap - answer.room
+        who = (
+            f"processor {answer.processor!r} has not done the {held} events after {answer.cursor}"
+            if answer.processor
+            else f"no processor is registered yet for its {held} events: start a worker"
+        )
+        return StreamFull(f"partition {keys.number} of stream {keys.stream!r} is full ({self.cap} events): {who}")
+
+    def _tell_ids(self, parts: list[Part], first: bytes) -> None:
+        ms, _, seq = first.decode().partition("-")
+        at = int(seq)
+        prefix = f"{self.keys.stream}/{self.keys.number}/"
+        for part in parts:
+            if not part.ids.done():
+                if part.explicit_ids:
+                    step = len(part.names) + 1
+                    part.ids.set_result([prefix + entry_id.decode() for entry_id in part.values[::step]])
+                else:
+                    stem = f"{prefix}{ms}-"
+                    part.ids.set_result([f"{stem}{n}" for n in range(at, at + part.entries)])
+            at += part.entries
+
+    def _fail(self, parts: list[Part], error: Exception) -> None:
+        for part in parts:
+            if not part.ids.done():
+                part.ids.set_exception(error)
+
+    def _fields(self, **more: object) -> dict[str, object]:
+        return {"app": self.keys.app, "stream": self.keys.stream, "partition": self.keys.number, **more}
+
+
+class Producer:
+    """The appends of one event loop, as one idempotent producer."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link = link
+        self._clock = clock
+        self._name = secrets.token_hex(8)
+        self._lanes: dict[PartitionKeys, Lane] = {}
+        self._turn = asyncio.Lock()
+
+    def lane(self, keys: PartitionKeys, cap: int, overflow: Overflow) -> Lane:
+        """The lane of a partition."""
+        lane = self._lanes.get(keys)
+        if lane is None:
+            lane = self._lanes[keys] = Lane(keys, cap, overflow)
+        return lane
+
+    async def send(self, parts: Sequence[tuple[Lane, Part]], timeout: float) -> None:
+        """Append the parts; each one's `ids` then holds its answer.
+
+        Raises:
+            StoreUnavailable: No answer within `timeout` seconds. The parts may or may not be in the log.
+            StreamFull: No room within `timeout` seconds.
+        """
+        give_up = self._clock.monotonic() + timeout
+        wait = 0.005
+        for lane, part in parts:
+            lane.waiting.append(part)
+        try:
+            while True:
+                trouble = await self._take_turn(parts)
+                if all(part.ids.done() for _, part in parts):
+                    return
+                if self._clock.monotonic() + wait > give_up:
+                    raise trouble
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, 0.1)
+        finally:
+            for lane, part in parts:
+                if not part.ids.done():
+                    lane.abandon(part)
+
+    async def _take_turn(self, parts: Sequence[tuple[Lane, Part]]) -> StoreError | StreamFull:
+        trouble: StoreError | StreamFull = StoreUnavailable("the server did not answer in time")
+        async with self._turn:
+            try:
+                while not all(part.ids.done() for _, part in parts):
+                    if (full := await self._exchange()) is not None:
+                        return full
+            except StoreUnavailable as error:
+                return error
+        return trouble
+
+    async def _exchange(self) -> StreamFull | None:
+        """Send all lanes' next appends at once. Answers who is full, if one is and has to wait."""
+        lanes = [lane for lane in self._lanes.values() if lane.next_append(self._name) is not None]
+        appends = [lane.travelling for lane in lanes if lane.travelling is not None]
+        for travelling in appends:
+            travelling.sent += 1
+        full = None
+        for lane, answer in zip(lanes, await self._link.run([a.call for a in appends]), strict=True):
+            lane.answered(answer)
+            if isinstance(answer, Full) and lane.travelling is not None:
+                full = lane.full(answer)
+        return full

@@ -1,0 +1,53 @@
+"""The codec: a record to the fields of a Redis entry, and back.
+
+It stands between `Stream.send` and the append script on the way in, and between a partition and the user's code on the way
+out. It checks everything in both directions: what it emits decodes, and what does not fit raises `RecordError`, never another
+error, and never a value of the wrong type.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+R = TypeVar("R")
+
+class Codec(ABC, Generic[R]):
+    """How one record type is stored. Made by `make_codec`; safe to share between threads.
+
+    Attributes:
+        record: The type.
+    """
+
+    record: type[R]
+
+    @abstractmethod
+    def encode(self, record: R) -> list[bytes]:
+        """The fields of the entry: name, value, name, value...
+
+        Raises:
+            RecordError: Not an instance of the type, a value that does not fit its field, or more than `max_payload` bytes.
+        """
+
+    @abstractmethod
+    def decode(self, fields: Sequence[bytes]) -> R:
+        """The record of an entry's fields, as Redis returned them. Runnel's own (``~...``) and unknown ones are ignored.
+
+        Raises:
+            RecordError: Fields are missing or of the wrong type, or the payload is corrupt or too large.
+        """
+
+    @abstractmethod
+    def dumps(self, record: R) -> bytes:
+        """The record as one value, for what is no entry: a state, a message.
+
+        Raises:
+            RecordError: As `encode`.
+        """
+
+    @abstractmethod
+    def loads(self, payload: bytes) -> R:
+        """The record of such a value.
+
+        Raises:
+            RecordError: As `decode`.
+        """

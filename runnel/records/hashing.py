@@ -1,0 +1,55 @@
+"""From a key to the number that chooses its partition: the same in every language, process and version of Python."""
+
+from enum import Enum
+from typing import Any
+
+import xxhash
+
+from runnel.errors import RecordError
+from runnel.records.mismatch import shortened
+
+
+def default_hasher(key: Any) -> int:
+    """xxh64 (seed 0) of the key's bytes.
+
+    The bytes are those of a bytes key, else the UTF-8 of its text:
+
+    ============  =============================  ==================
+    key           text                           example
+    ============  =============================  ==================
+    str           itself                         ``de``
+    int           decimal digits                 ``42``, ``-1``
+    bool          ``True`` or ``False``          ``True``
+    float         as Python writes it            ``1.0``, ``1e+16``
+    UUID          lower case with hyphens
+    datetime      ``str()``: a space, no ``T``   ``2020-07-21 22:09:37+00:00``
+    Enum          the text of its value          ``Color.RED = "r"``: ``r``
+    others        ``str()``
+    ============  =============================  ==================
+
+    An `Enum` goes by what is stored of it, so that renaming the Python class does not move its keys. 1 and "1" are one key;
+    1 and 1.0 are two.
+
+    Raises:
+        RecordError: The key is None (such an event belongs nowhere), or has no text that is the same in another process.
+    """
+    if key.__class__ is str or key.__class__ is int:
+        return _hashed(str(key), key)
+    if isinstance(key, Enum):
+        return default_hasher(key.value)
+    if isinstance(key, (bytes, bytearray, memoryview)):
+        return xxhash.xxh64_intdigest(bytes(key))
+    if key is None:
+        raise RecordError("the partition key is None: an event without a key cannot be routed")
+    if type(key).__str__ is object.__str__ and type(key).__repr__ is object.__repr__:
+        raise RecordError(f"the partition key {shortened(key)} has no text of its own: use a str, int, UUID or bytes")
+    if isinstance(key, (set, frozenset)):
+        raise RecordError(f"the partition key {shortened(key)} has no fixed order: use a str, int, UUID or bytes")
+    return _hashed(str(key), key)
+
+
+def _hashed(text: str, key: Any) -> int:
+    try:
+        return xxhash.xxh64_intdigest(text.encode())
+    except UnicodeEncodeError:
+        raise RecordError(f"the partition key {shortened(key)} is not valid Unicode") from None

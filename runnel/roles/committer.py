@@ -1,0 +1,170 @@
+"""The committer: makes what is done durable, as fast as the last commit returns.
+
+It gets `Dirty` from partitions and sends, in one exchange, a fenced commit for each partition that has something done.
+A commit is never changed once it was sent: it is sent again, under its number, until it is answered. It never commits
+for a lease that is lost.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from attrs import define, field, frozen
+
+from runnel.actors import Actor, ActorRef
+from runnel.errors import StoreError, StoreUnavailable
+from runnel.roles.lease import Lease
+from runnel.store import scripts
+from runnel.store.link import Link
+from runnel.store.scripts import Call, CommitAnswer
+
+log = logging.getLogger(__name__)
+
+RESEND = 0.05
+"""Seconds until commits are sent again to a server that is away."""
+
+
+# ── messages ──
+
+
+@frozen
+class Dirty:
+    """Something is done under this lease that no commit has taken up."""
+
+    lease: Lease
+
+
+@frozen
+class Settle:
+    """Answered when all that is done under this lease is committed, or the lease is lost."""
+
+    lease: Lease
+
+
+@frozen
+class Fenced:
+    """To whoever owns the leases: this one turned out to be void."""
+
+    lease: Lease
+
+
+@frozen
+class _Commit:
+    lease: Lease
+    call: Call[CommitAnswer]
+
+
+@frozen
+class _Answered:
+    answers: Sequence[CommitAnswer | StoreError]
+
+
+@frozen
+class _Unanswered:
+    error: Exception
+
+
+@frozen
+class _Resend:
+    pass
+
+
+CommitterMessage = Dirty | Settle | _Answered | _Unanswered | _Resend
+
+
+@define(eq=False)
+class Committer(Actor[CommitterMessage]):
+    """Commits for all partitions of one processor.
+
+    Args:
+        link: A connection of its own.
+        owner: Who is told that a lease is void.
+    """
+
+    link: Link
+    owner: "ActorRef[Fenced]"
+    dirty: dict[Lease, None] = field(factory=dict)
+    travelling: Sequence[_Commit] = ()
+    commits: int = 0
+    events: int = 0
+
+    async def receive(self, message: CommitterMessage) -> None:
+        match message:
+            case Dirty(lease):
+                self.dirty[lease] = None
+            case Settle(lease):
+                if lease in self.dirty or any(commit.lease is lease for commit in self.travelling):
+                    self.stash()
+            case _Answered(answers):
+                self._take(answers)
+                self.unstash_all()
+            case _Unanswered(error):
+                self._wait_for_server(error)
+            case _Resend():
+                self._send([commit for commit in self.travelling if not commit.lease.lost])
+        if not self.travelling:
+            self._send(self._collect())
+
+    async def on_stop(self) -> None:
+        """Commit what is done, once: the worker stops, whoever comes next does the rest again."""
+        try:
+            if self.travelling:  # it may have taken effect: under its number only the very same commit may follow
+                self._take(await self._commit(self.travelling))
+            if commits := self._collect():
+                self.travelling = commits
+                self._take(await self._commit(commits))
+        except StoreUnavailable as error:
+            log.warning("the last commit was not answered", extra={"error": str(error)})
+        finally:
+            await self.link.close()
+
+    def statistics(self) -> dict[str, object]:
+        return {"commits": self.commits, "events": self.events}
+
+    def _collect(self) -> list[_Commit]:
+        leases, self.dirty = self.dirty, {}
+        commits = []
+        for lease in leases:
+            position = lease.position
+            position.dirty = False
+            if not lease.lost:
+                call = scripts.commit(
+                    lease.keys,
+                    lease.processor.options.name,
+                    lease.token,
+                    lease.number + 1,
+                    position.cursor,
+                    position.count,
+                )
+                commits.append(_Commit(lease, call))
+        return commits
+
+    def _send(self, commits: Sequence[_Commit]) -> None:
+        self.travelling = commits
+        if commits:
+            self.pipe_to_self(self._commit(commits), _Answered, _Unanswered)
+
+    async def _commit(self, commits: Sequence[_Commit]) -> list[CommitAnswer | StoreError]:
+        async with AsyncExitStack() as stack:
+            for commit in commits:
+                await stack.enter_async_context(commit.lease.lock.reader)
+            return await self.link.run([commit.call for commit in commits])
+
+    def _take(self, answers: Sequence[CommitAnswer | StoreError]) -> None:
+        commits, self.travelling = self.travelling, ()
+        for commit, answer in zip(commits, answers, strict=True):
+            if answer in ("OK", "ALREADY"):
+                commit.lease.number += 1
+                self.commits += 1
+            elif isinstance(answer, StoreError):
+                raise answer
+            elif not commit.lease.lost:
+                log.warning("commit refused", extra={**commit.lease.log_fields, "answer": answer})
+                commit.lease.lost = True
+                self.owner.tell_nowait(Fenced(commit.lease))
+
+    def _wait_for_server(self, error: Exception) -> None:
+        if not isinstance(error, StoreUnavailable):
+            raise error
+        log.warning("cannot commit, trying again", extra={"error": str(error)})
+        self.set_timer("resend", _Resend(), RESEND)

@@ -1,0 +1,52 @@
+"""A lease: this worker's right to one partition for one processor, and how far its commits got."""
+
+from aiorwlock import RWLock
+from attrs import define, field
+
+from runnel.position import Position
+from runnel.processor import Processor
+from runnel.store.keys import PartitionKeys
+from runnel.store.scripts import Acquired, Token
+
+
+@define(eq=False)
+class Lease:
+    """One term of ownership. The coordinator makes it and prolongs it; processor, partition and committer live by it.
+
+    Attributes:
+        processor: For which processor.
+        keys: The partition's keys.
+        token: What every change of the partition has to show.
+        position: How far the partition's events are done.
+        deadline: When it ends, by this worker's monotonic clock, counted from sending the last renewal that was
+            answered: always before it ends in Redis.
+        lost: Whether it is void: nothing may be committed under it any more.
+        number: The number of its last commit that was answered.
+        lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
+            way then.
+    """
+
+    processor: Processor
+    keys: PartitionKeys
+    token: Token
+    position: Position
+    deadline: float
+    lost: bool = False
+    number: int = 0
+    lock: RWLock = field(factory=RWLock)
+
+    @classmethod
+    def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float) -> "Lease":
+        """The lease that an `acquire` gave."""
+        return cls(processor, keys, acquired.token, Position(acquired.cursor, acquired.count), deadline)
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What log lines about it carry."""
+        return {
+            "app": self.keys.app,
+            "stream": self.keys.stream,
+            "processor": self.processor.options.name,
+            "partition": self.keys.number,
+            "epoch": int(self.token.epoch),
+        }

@@ -1,0 +1,179 @@
+"""The server behind a URL: what it is, whether it is fit, and connections to it.
+
+A `Store` belongs to one event loop. It gives each actor that talks to the server a `Link` of its own, and users the
+plain `redis.asyncio` client.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.exceptions as redis_errors
+from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from runnel.clock import Clock
+from runnel.errors import ConfigurationError
+from runnel.store.embedded import EmbeddedServer, embedded_path, start_embedded
+from runnel.store.link import Link, store_error
+
+log = logging.getLogger(__name__)
+
+OLDEST_SERVER = (7, 0)
+
+
+class Store:
+    """Connections to the server of `url`, for the running event loop.
+
+    They are closed by `close`, or else when `asyncio.run` ends the loop.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+        self._embedded: EmbeddedServer | None = None
+        self._links: list[Link] = []
+        self._redis: Redis | None = None
+        self._opening = asyncio.Lock()
+        self._closer: AsyncGenerator[None, None] | None = None
+
+    @property
+    def where(self) -> str:
+        """The server, as errors name it: without user name and password."""
+        return without_credentials(self._url)
+
+    @property
+    def redis(self) -> Redis:
+        """The plain client, for users' own commands; retries are off, replies are RESP3's."""
+        if self._redis is None:
+            raise ConfigurationError("the store is not open yet: await app.open() first")
+        return self._redis
+
+    async def open(self) -> None:
+        """Start the embedded server if the URL asks for it, and check that the server is fit. Harmless when open.
+
+        Raises:
+            ConfigurationError: The URL is wrong, or the server too old, or it evicts keys.
+            StoreUnavailable: It cannot be reached.
+            StoreRefused: It refuses the password, or a command.
+        """
+        async with self._opening:
+            if self._redis is None:
+                client = await self._connect()
+                try:
+                    await self._check(client)
+                except BaseException:
+                    await client.aclose()
+                    self._leave_embedded()
+                    raise
+                self._redis = client
+                await self._close_with_the_loop()
+
+    async def close(self) -> None:
+        """Close all connections, and let go of the embedded server. Harmless when closed."""
+        for link in self._links:
+            await link.close()
+        self._links.clear()
+        if self._redis is not None:
+            await self._redis.aclose()
+            self._redis = None
+        self._leave_embedded()
+
+    def link(self) -> Link:
+        """A new connection of the caller's own; the store must be open."""
+        link = Link(self.redis.connection_pool.make_connection(), self._clock, self.where)
+        self._links.append(link)
+        return link
+
+    async def command(self, *args: Any) -> Any:
+        """One command over a pooled connection, with errors of ours; never sent twice."""
+        try:
+            return await self.redis.execute_command(*args)
+        except (redis_errors.RedisError, OSError) as error:
+            raise store_error(error, self.where) from error
+
+    async def _connect(self) -> Redis:
+        url = self._url
+        if url.startswith("embedded:"):
+            self._embedded = await asyncio.to_thread(start_embedded, embedded_path(url))
+            url = f"unix://{self._embedded.socket}"
+        check_scheme(url)
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                protocol=3,
+                legacy_responses=False,
+                socket_timeout=None,  # a link bounds its exchanges itself; redis-py's way costs a task each
+                socket_connect_timeout=5,
+                retry=Retry(NoBackoff(), 0),  # redis-py would resend writes that may have taken effect
+                maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"redis_url {self.where!r} is not a URL of a Redis server: {error}") from error
+        return Redis.from_pool(pool)
+
+    async def _check(self, client: Redis) -> None:
+        try:
+            about: dict[str, Any] = await client.info("server", "memory", "persistence")
+        except (redis_errors.RedisError, OSError) as error:
+            raise store_error(error, self.where) from error
+        version = about.get("redis_version", "0")
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
+            raise ConfigurationError(f"{self.where} runs Redis {version}: Runnel needs 7.0 or newer, or any Valkey")
+        policy = about.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise ConfigurationError(
+                f"{self.where} evicts keys when its memory is full (maxmemory-policy {policy}): events would be lost. "
+                "Set maxmemory-policy to noeviction"
+            )
+        if not about.get("aof_enabled") and not await self._saves(client):
+            log.warning("the server keeps nothing on disk: a restart of it loses all events", extra={"server": self.where})
+
+    async def _saves(self, client: Redis) -> bool:
+        try:
+            return bool((await client.config_get("save")).get(b"save"))
+        except (redis_errors.RedisError, OSError):
+            return True  # managed servers often forbid CONFIG; then there is nothing to say
+
+    async def _close_with_the_loop(self) -> None:
+        # asyncio.run closes the loop's asynchronous generators before the loop: the only moment at which connections
+        # of a loop that nobody closed by hand can still be closed in order.
+        async def closer() -> AsyncGenerator[None, None]:
+            try:
+                yield
+            finally:
+                await self.close()
+
+        self._closer = closer()
+        await anext(self._closer)
+
+    def _leave_embedded(self) -> None:
+        if self._embedded is not None:
+            self._embedded.close()
+            self._embedded = None
+
+
+def check_scheme(url: str) -> None:
+    """Refuse what is not, or not yet, a way to a server.
+
+    Raises:
+        ConfigurationError: It says which schemes there are.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme in ("redis+sentinel", "redis+cluster"):
+        raise ConfigurationError(f"redis_url: {scheme}:// is not supported yet; use redis://, rediss://, unix:// or embedded://")
+    if scheme not in ("redis", "rediss", "unix"):
+        raise ConfigurationError(
+            f"redis_url {without_credentials(url)!r} must begin with redis://, rediss://, unix:// or embedded://"
+        )
+
+
+def without_credentials(url: str) -> str:
+    """The URL as it may be shown: user name, password and query (which may hold one) left out."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

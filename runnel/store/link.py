@@ -1,0 +1,154 @@
+"""A connection of one's own, and calls of scripts over it.
+
+A `Link` gets `Call`s and commands and passes their answers on. It is the only place where a Redis error becomes one of
+ours, and where anything is sent twice: only scripts are, since only they are idempotent.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import redis.exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection
+
+from runnel.clock import Clock, io_timeout
+from runnel.errors import StoreError, StoreRefused, StoreUnavailable
+from runnel.store.scripts import Call
+
+T = TypeVar("T")
+
+IO_TIMEOUT = 5.0
+"""Seconds that a server may take for an exchange that does not block."""
+
+
+class Link:
+    """One connection to the server, connected when first used and again after an error.
+
+    Exchanges of several tasks take turns. Cancelling one drops the connection, since its replies would come to the next.
+    """
+
+    def __init__(self, connection: AbstractConnection, clock: Clock, where: str) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._where = where
+        self._turn = asyncio.Lock()
+
+    async def run(
+        self, calls: Sequence[Call[T]], *, timeout: float = IO_TIMEOUT, patience: float = 0.0
+    ) -> list[T | StoreError]:
+        """Run scripts in one exchange; each answer is a result, or the error with which the server refused that call.
+
+        Args:
+            calls: What to run. They should not depend on each other.
+            timeout: Seconds for one exchange.
+            patience: Seconds for which to send all again while the server cannot be reached.
+
+        Raises:
+            StoreUnavailable: The server could not be reached. Which calls took effect is not known; resend them.
+        """
+        give_up = self._clock.monotonic() + patience
+        wait = 0.02
+        while True:
+            try:
+                return await self._run_once(calls, timeout)
+            except StoreUnavailable:
+                if self._clock.monotonic() + wait > give_up:
+                    raise
+            await self._clock.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(2 * wait, 1.0)
+
+    async def call(self, call: Call[T], *, timeout: float = IO_TIMEOUT, patience: float = 0.0) -> T:
+        """Run one script.
+
+        Raises:
+            StoreUnavailable: The server could not be reached.
+            StoreRefused: It answered with an error, and changed nothing.
+        """
+        [answer] = await self.run([call], timeout=timeout, patience=patience)
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+    async def command(self, *args: Any, timeout: float | None = IO_TIMEOUT) -> Any:
+        """Send one command and return its reply as the parser gives it; never sent twice.
+
+        Raises:
+            StoreUnavailable: The server could not be reached.
+            StoreRefused: It answered with an error.
+        """
+        [reply] = await self._exchange([args], timeout)
+        if isinstance(reply, StoreError):
+            raise reply
+        return reply
+
+    async def close(self) -> None:
+        """Close the connection; it opens again when used again."""
+        await self._connection.disconnect(nowait=True)
+
+    async def _run_once(self, calls: Sequence[Call[T]], timeout: float) -> list[T | StoreError]:
+        replies = await self._exchange(
+            [(b"EVALSHA", c.script.sha, len(c.keys), *c.keys, *c.args) for c in calls], timeout
+        )
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, _UnknownScript)]
+        if unknown:  # it did not run: the server was restarted, or somebody flushed its scripts
+            again = [(b"EVAL", calls[i].script.source, len(calls[i].keys), *calls[i].keys, *calls[i].args) for i in unknown]
+            for i, reply in zip(unknown, await self._exchange(again, timeout), strict=True):
+                replies[i] = reply
+        return [
+            reply if isinstance(reply, StoreError) else call.parse(reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    async def _exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float | None) -> list[Any]:
+        connection = self._connection
+        async with self._turn:
+            try:
+                async with io_timeout(timeout):
+                    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                    return [await self._reply() for _ in commands]
+            except (redis_errors.RedisError, OSError) as error:
+                await connection.disconnect(nowait=True)
+                raise store_error(error, self._where) from error
+            except BaseException:
+                await connection.disconnect(nowait=True)  # replies that are still to come would answer the next exchange
+                raise
+
+    async def _reply(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except redis_errors.NoScriptError:
+            return _UnknownScript()
+        except redis_errors.ResponseError as error:
+            refusal = store_error(error, self._where)
+            if isinstance(refusal, StoreUnavailable):
+                raise
+            return refusal
+
+
+class _UnknownScript(StoreError):
+    """The server does not know the script's digest; the script did not run."""
+
+
+_CHANGING = ("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+"""Replies of a server that cannot serve now, but it or another one soon will."""
+
+
+def store_error(error: Exception, where: str) -> StoreError:
+    """What an error of redis-py or of the network means to us."""
+    said = str(error) or type(error).__name__
+    match error:
+        case redis_errors.AuthenticationError() | redis_errors.AuthorizationError():
+            return StoreRefused(f"{where} refused the user name or password of redis_url: {said}")
+        case redis_errors.ReadOnlyError() | redis_errors.ConnectionError() | redis_errors.TimeoutError() | OSError():
+            return StoreUnavailable(f"{where} cannot be reached: {said}")
+        case redis_errors.OutOfMemoryError():
+            return StoreRefused(
+                f"{where} is full (maxmemory): nothing can be sent until processors have caught up, or maxmemory is raised"
+            )
+        case redis_errors.NoPermissionError():
+            return StoreRefused(f"{where} does not permit a command that Runnel needs: {said}")
+        case redis_errors.ResponseError() if said.startswith(_CHANGING):
+            return StoreUnavailable(f"{where} cannot serve now: {said}")
+        case _:
+            return StoreRefused(f"{where} answered: {said}")

@@ -1,0 +1,68 @@
+-- Put in front of every script by scripts.py.
+
+-- Stream ids are compared as two whole numbers of up to 64 bits; a Lua number would lose the last bits.
+local function smaller(a, b)
+  return #a < #b or (#a == #b and a < b)
+end
+
+local function before(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then return smaller(a_ms, b_ms) end
+  return smaller(a_seq, b_seq)
+end
+
+-- The smallest cursor of all processors, and whose it is; nothing when none is registered.
+local function slowest(cursors)
+  local names = redis.call('HGETALL', cursors)
+  local cursor, processor
+  for i = 1, #names, 2 do
+    if not cursor or before(names[i + 1], cursor) then processor, cursor = names[i], names[i + 1] end
+  end
+  return cursor, processor
+end
+
+-- Drops the entries that every processor has done. XTRIM MINID keeps the id itself, hence the next one.
+local function drop_done(log, cursors)
+  local cursor = slowest(cursors)
+  if not cursor then return 0 end
+  local ms, seq = string.match(cursor, '^(%d+)-(%d+)$')
+  if tonumber(seq) < 9007199254740991 then cursor = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1) end
+  return redis.call('XTRIM', log, 'MINID', '=', cursor)
+end
+
+-- Last id ever given, entries ever added, and entries held.
+local function extent(log)
+  if redis.call('EXISTS', log) == 0 then return '0-0', 0, 0 end
+  local info, found = redis.call('XINFO', 'STREAM', log), {}
+  for i = 1, #info, 2 do found[info[i]] = info[i + 1] end
+  return found['last-generated-id'], found['entries-added'], found['length']
+end
+
+local function now_ms()
+  local now = redis.call('TIME')
+  return now[1] * 1000 + math.floor(now[2] / 1000)
+end
+
+-- Changes at every promotion and restart: what a token of an older history says may have been lost since.
+local function history()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- A token is its slot's epoch and nonce, in the server's present history.
+local function holds(slot, epoch, nonce)
+  local held = redis.call('HMGET', slot, 'epoch', 'nonce', 'history')
+  return held[1] == epoch and held[2] == nonce and held[3] == history()
+end
+
+-- Where a processor starts that has no cursor yet: before all that is there, or behind it.
+local function register(cursors, log, slot, processor, start)
+  local last, added, length = extent(log)
+  if start == 'latest' then
+    redis.call('HSET', cursors, processor, last)
+    redis.call('HSET', slot, 'count', added)
+  else
+    redis.call('HSET', cursors, processor, '0-0')
+    redis.call('HSET', slot, 'count', added - length)
+  end
+end

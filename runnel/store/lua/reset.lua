@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Sets a processor's cursor and fences whoever owns the partition: it stands down, and acquires anew.
+-- KEYS: slot, cursors, log
+-- ARGV: processor, 'earliest' or 'latest' or a cursor, entries up to that cursor since the log began
+-- Answers the new cursor.
+local slot, cursors, log = KEYS[1], KEYS[2], KEYS[3]
+redis.call('HINCRBY', slot, 'epoch', 1)
+redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)
+if ARGV[2] == 'earliest' or ARGV[2] == 'latest' then
+  register(cursors, log, slot, ARGV[1], ARGV[2])
+else
+  redis.call('HSET', cursors, ARGV[1], ARGV[2])
+  redis.call('HSET', slot, 'count', ARGV[3])
+end
+return redis.call('HGET', cursors, ARGV[1])

@@ -1,0 +1,229 @@
+"""The Lua scripts, with typed signatures: one function a script makes a `Call`, plain data that a `Link` carries out.
+
+Each script is idempotent: sent again with the same nonce, number or sequence, it answers again and changes nothing. So a
+call whose reply was lost may always be resent as it is.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import Any, Generic, Literal, TypeVar
+
+from attrs import frozen
+
+from runnel.store.keys import PartitionKeys
+
+T = TypeVar("T")
+
+Start = Literal["earliest", "latest"]
+Overflow = Literal["block", "reject", "drop_oldest"]
+CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
+
+START = b"0-0"
+"""The cursor before all entries."""
+
+
+@frozen
+class Script:
+    """A Lua script and the digest under which a server keeps it."""
+
+    name: str
+    source: bytes
+    sha: bytes
+
+
+def _load(name: str) -> Script:
+    folder = resources.files("runnel.store") / "lua"
+    shebang, body = (folder / f"{name}.lua").read_bytes().split(b"\n", 1)
+    source = b"\n".join((shebang, (folder / "common.lua").read_bytes(), body))
+    return Script(name, source, hashlib.sha1(source).hexdigest().encode())
+
+
+SCRIPTS = {
+    name: _load(name)
+    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure")
+}
+
+
+@frozen(eq=False)
+class Call(Generic[T]):
+    """One call of a script: what to send, and how to read the answer."""
+
+    script: Script
+    keys: tuple[bytes, ...]
+    args: Sequence[Any]
+    parse: Callable[[Any], T]
+
+
+@frozen
+class Token:
+    """The right to change a partition for a processor: void once either part is not the slot's any more."""
+
+    epoch: bytes
+    nonce: bytes
+
+
+@frozen
+class Acquired:
+    """The partition is ours; read on from `cursor`, up to which the log had `count` entries since it began."""
+
+    token: Token
+    cursor: bytes
+    count: int
+
+
+@frozen
+class Held:
+    """Another worker owns the partition, for `left` more seconds unless it renews."""
+
+    owner: str
+    left: float
+
+
+@frozen
+class Appended:
+    """All entries are in the log. Without explicit ids they count up from `first`."""
+
+    first: bytes
+    dropped: int
+
+
+@frozen
+class Full:
+    """Nothing was appended: there is room for `room` entries, and `processor` (if any) holds the rest back."""
+
+    room: int
+    processor: str
+    cursor: str
+
+
+@frozen
+class StaleSequence:
+    """A newer append of this producer is in the log: this one came too late, and nobody waits for it."""
+
+
+@frozen
+class IdNotAbove:
+    """Nothing was appended: the explicit id is not above the last one of the log."""
+
+    id: str
+
+
+AppendAnswer = Appended | Full | StaleSequence | IdNotAbove
+
+
+def append(
+    keys: PartitionKeys,
+    producer: str,
+    sequence: int,
+    names: Sequence[bytes],
+    values: Iterable[bytes],
+    *,
+    cap: int,
+    overflow: Overflow,
+    explicit_ids: bool = False,
+    lifetime: float = 600.0,
+) -> Call[AppendAnswer]:
+    """Append entries of one shape (field names) to a partition's log: all or none, once per sequence.
+
+    Args:
+        keys: The partition's.
+        producer: Who appends; its mark lives for `lifetime` seconds after its last append.
+        sequence: Higher than that of any append of other entries by this producer to this partition.
+        names: The fields of every entry.
+        values: Entry after entry its id (if `explicit_ids`) and the values of its fields.
+        cap: How many entries the log may hold.
+        overflow: Whether entries that are not processed yet are dropped for room.
+        explicit_ids: Whether each entry names its id.
+        lifetime: For how long a repeated sequence is recognised, in seconds.
+    """
+    head = (
+        b"%d" % sequence,
+        b"%d" % round(lifetime * 1000),
+        b"%d" % cap,
+        overflow.encode(),
+        b"explicit" if explicit_ids else b"auto",
+        b"%d" % len(names),
+    )
+    keys_used = (keys.log, keys.cursors, keys.counts, keys.producer(producer))
+    return Call(SCRIPTS["append"], keys_used, (*head, *names, *values), _append_answer)
+
+
+def _append_answer(reply: list[Any]) -> AppendAnswer:
+    match reply:
+        case [b"OK" | b"ALREADY", first, dropped]:
+            return Appended(first, dropped)
+        case [b"FULL", room, processor, cursor]:
+            return Full(room, processor.decode(), cursor.decode())
+        case [b"ID", entry_id]:
+            return IdNotAbove(entry_id.decode())
+        case _:
+            return StaleSequence()
+
+
+def acquire(
+    keys: PartitionKeys, processor: str, *, worker: str, nonce: bytes, lease: float, start: Start
+) -> Call[Acquired | Held]:
+    """Take a partition if nobody holds it; the same nonce again gets the same answer. `lease` is in seconds."""
+
+    def answer(reply: list[Any]) -> Acquired | Held:
+        if reply[0] == b"HELD":
+            return Held(reply[1].decode(), reply[2] / 1000)
+        return Acquired(Token(reply[1], nonce), reply[2], int(reply[3]))
+
+    args = (processor, worker, nonce, b"%d" % round(lease * 1000), start)
+    return Call(SCRIPTS["acquire"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
+
+
+def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[bool]:
+    """Prolong a lease to `lease` seconds from now; False when the token is void."""
+    args = (token.epoch, token.nonce, b"%d" % round(lease * 1000))
+    return Call(SCRIPTS["renew"], (keys.slot(processor),), args, _is_ok)
+
+
+def release(keys: PartitionKeys, processor: str, token: Token) -> Call[bool]:
+    """Give a partition back; False when the token is void."""
+    return Call(SCRIPTS["release"], (keys.slot(processor),), (token.epoch, token.nonce), _is_ok)
+
+
+def commit(
+    keys: PartitionKeys, processor: str, token: Token, number: int, cursor: bytes, count: int
+) -> Call[CommitAnswer]:
+    """Move the cursor. `number` is one above that of the token's last commit (the first is 1).
+
+    `count` is how many entries the log had, since it began, up to `cursor`.
+    """
+    args = (processor, token.epoch, token.nonce, b"%d" % number, cursor, b"%d" % count)
+    return Call(SCRIPTS["commit"], (keys.slot(processor), keys.cursors), args, _text)
+
+
+def trim(keys: PartitionKeys) -> Call[int]:
+    """Drop the entries that every registered processor has done; with none registered, nothing."""
+    return Call(SCRIPTS["trim"], (keys.log, keys.cursors), (), int)
+
+
+def register(keys: PartitionKeys, processor: str, start: Start) -> Call[bool]:
+    """Note a processor in a partition; False when it was noted already."""
+    return Call(SCRIPTS["register"], (keys.cursors, keys.log, keys.slot(processor)), (processor, start), bool)
+
+
+def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> Call[bytes]:
+    """Set a processor's cursor ("earliest", "latest" or an id) and fence the partition's owner.
+
+    `count` goes with an id: how many entries the log had, since it began, up to it.
+    """
+    keys_used = (keys.slot(processor), keys.cursors, keys.log)
+    return Call(SCRIPTS["reset"], keys_used, (processor, cursor, b"%d" % count), bytes)
+
+
+def measure(keys: PartitionKeys, after: bytes) -> Call[tuple[int, bytes, int]]:
+    """Count up to 500 entries after an id: how many, the last one's id, entries ever added to the log."""
+    return Call(SCRIPTS["measure"], (keys.log,), (after,), lambda reply: (reply[0], reply[1], reply[2]))
+
+
+def _is_ok(reply: bytes) -> bool:
+    return reply == b"OK"
+
+
+def _text(reply: bytes) -> Any:
+    return reply.decode()

@@ -1,0 +1,205 @@
+"""Streams: from a record to its key, its partition, and its place in the log."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Generic, Protocol, TypeVar
+
+import orjson
+from attrs import evolve, field, frozen
+
+from runnel.errors import ConfigurationError, RecordError
+from runnel.producer import Lane, Part, Producer
+from runnel.records import Codec, Serializer, default_hasher, make_codec
+from runnel.store.keys import PartitionKeys
+from runnel.store.scripts import Overflow
+
+R = TypeVar("R")
+
+KEY = b"~key"
+HEADERS = b"~headers"
+"""Fields of an entry that are Runnel's own begin with `~`."""
+
+
+class Home(Protocol):
+    """What a stream knows of its app: its name, and how to reach the server from the running loop."""
+
+    name: str
+    send_timeout: float
+
+    async def producer_for(self, stream: "Stream[Any]") -> Producer:
+        """The running loop's producer, once the stream's options are checked against what the server remembers."""
+
+
+def default_partition_key(key: object) -> bytes:
+    """A partition key as bytes: UTF-8 of `str(key)`; bytes as they are."""
+    return key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogateescape")
+
+
+@frozen(eq=False, kw_only=True)
+class Stream(Generic[R]):
+    """A stream of records, partitioned by key; events of one key are in the order in which they were sent.
+
+    Made by `App.stream`, which says what the options mean.
+    """
+
+    app: Home
+    name: str
+    record: type[R]
+    partition_by: str | Callable[[R], object]
+    partition_count: int
+    partition_size: int
+    serializer: Serializer | None
+    hasher: Callable[[Any], int] | None
+    overflow: Overflow
+    max_payload: int
+    codec: Codec[R] = field(init=False, repr=False)
+    key_of: Callable[[R], object] = field(init=False, repr=False)
+    partitions: tuple[PartitionKeys, ...] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        _check_options(self)
+        by = self.partition_by
+        keys = tuple(PartitionKeys(self.app.name, self.name, n) for n in range(self.partition_count))
+        object.__setattr__(self, "codec", make_codec(self.record, self.serializer, self.max_payload))
+        object.__setattr__(self, "key_of", attrgetter(by) if isinstance(by, str) else by)
+        object.__setattr__(self, "partitions", keys)
+
+    async def send(
+        self,
+        *records: R,
+        key: object = None,
+        headers: Mapping[str, str] | None = None,
+        stream_ids: Iterable[str] | None = None,
+    ) -> list[str]:
+        """Append records to the log, each to the partition of its key.
+
+        Records of one key are in the log in the order given, and in that of awaited calls. Those of one partition are
+        appended together, up to 500 records or 1 MiB at a time, and not twice however often a lost reply makes this
+        send them again. Calls that run at once travel together.
+
+        Args:
+            *records: What to send, all checked and encoded before the first is sent.
+            key: The partition key of all of them, instead of what `partition_by` says.
+            headers: Strings that travel with each event (`event.headers`).
+            stream_ids: For each record its entry's id ("ms-seq"), above all ids of its partition.
+
+        Returns:
+            For each record the id of its event: `stream/partition/ms-seq`.
+
+        Raises:
+            RecordError: A record is not of the stream's type, or its key is None.
+            StreamFull: A partition has no room (see `overflow`).
+            StoreUnavailable: The server did not answer within `send_timeout`; the records may or may not be in the log.
+            StoreRefused: The server refused, for example because it is out of memory.
+
+        Cancelling it leaves open which records are in the log, never their order.
+        """
+        producer = await self.app.producer_for(self)
+        sending = _Sending(self, producer, headers, None if stream_ids is None else list(stream_ids))
+        sending.add(records, key)
+        if sending.parts:
+            await producer.send(sending.parts, self.app.send_timeout)
+        return sending.ids()
+
+    def hash(self, key: object) -> int:
+        """The number of the partition that events of `key` go to."""
+        return (self.hasher or default_hasher)(key) % self.partition_count
+
+    def route(self, key: object) -> str:
+        """The Redis key of the log of the partition that events of `key` go to."""
+        return self.partitions[self.hash(key)].log.decode()
+
+    def serialize(self, record: R) -> dict[bytes, bytes]:
+        """A record as the fields of an entry."""
+        fields = self.codec.encode(record)
+        return dict(zip(fields[::2], fields[1::2], strict=True))
+
+    def deserialize(self, value: Mapping[bytes, bytes]) -> R:
+        """The record in the fields of an entry; the opposite of `serialize`."""
+        return self.codec.decode([part for pair in value.items() for part in pair])
+
+    def clone(self, **changes: Any) -> "Stream[R]":
+        """A stream of the same app with some options changed (`name`, `partition_count`, ...)."""
+        try:
+            return evolve(self, **changes)
+        except TypeError as error:
+            raise ConfigurationError(f"stream {self.name!r}: clone: {error}") from error
+
+
+class _Sending:
+    """One call of `send`, spread over partitions."""
+
+    def __init__(
+        self, stream: Stream[Any], producer: Producer, headers: Mapping[str, str] | None, ids: Sequence[str] | None
+    ) -> None:
+        self._stream = stream
+        self._producer = producer
+        self._tail = (orjson.dumps(dict(headers)),) if headers else ()
+        self._names_after = (KEY, HEADERS) if headers else (KEY,)
+        self._ids = ids
+        self._open: dict[int, Part] = {}
+        self._places: list[tuple[Part, int]] = []
+        self.parts: list[tuple[Lane, Part]] = []
+
+    def add(self, records: Sequence[Any], key: object) -> None:
+        stream = self._stream
+        if self._ids is not None and len(self._ids) != len(records):
+            raise RecordError(f"stream {stream.name!r}: {len(records)} records came with {len(self._ids)} stream_ids")
+        encode, key_of, tail = stream.codec.encode, stream.key_of, self._tail
+        hasher, count = stream.hasher or default_hasher, stream.partition_count
+        for i, record in enumerate(records):
+            fields = encode(record)
+            of = key if key is not None else key_of(record)
+            number = hasher(of) % count
+            values = (*fields[1::2], default_partition_key(of), *tail)
+            self._put(number, fields, values, None if self._ids is None else self._ids[i])
+
+    def _put(self, number: int, fields: list[bytes], values: tuple[bytes, ...], entry_id: str | None) -> None:
+        part = self._open.get(number)
+        size = sum(map(len, values))
+        if part is None or not part.fits(size, self.parts[-1][0].most_entries):
+            part = self._begin(number, fields, entry_id is not None)
+        if entry_id is not None:
+            part.values.append(entry_id.encode())
+        part.values += values
+        self._places.append((part, part.entries))
+        part.entries += 1
+        part.size += size
+
+    def _begin(self, number: int, fields: list[bytes], explicit: bool) -> Part:
+        stream = self._stream
+        part = self._open[number] = Part((*fields[::2], *self._names_after), explicit)
+        lane = self._producer.lane(stream.partitions[number], stream.partition_size, stream.overflow)
+        self.parts.append((lane, part))
+        return part
+
+    def ids(self) -> list[str]:
+        answers: dict[Part, list[str]] = {part: part.ids.result() for _, part in self.parts}
+        return [answers[part][place] for part, place in self._places]
+
+
+def _check_options(stream: Stream[Any]) -> None:
+    where = f"stream {stream.name!r}"
+    if not stream.name:
+        raise ConfigurationError("a stream needs a name")
+    if stream.partition_count < 1 or stream.partition_size < 1:
+        raise ConfigurationError(f"{where}: partition_count and partition_size must be at least 1")
+    if stream.overflow not in ("block", "reject", "drop_oldest"):
+        raise ConfigurationError(f"{where}: overflow must be block, reject or drop_oldest, not {stream.overflow!r}")
+    if isinstance(stream.partition_by, str):
+        names = field_names(stream.record)
+        if names is not None and stream.partition_by not in names:
+            raise ConfigurationError(
+                f"{where}: partition_by {stream.partition_by!r} is not a field of {stream.record.__name__}: "
+                f"it has {', '.join(names)}"
+            )
+    elif not callable(stream.partition_by):
+        raise ConfigurationError(f"{where}: partition_by must be a field's name or a callable")
+
+
+def field_names(record: type) -> list[str] | None:
+    """The names of a record type's fields, if it tells them."""
+    for attribute in ("__attrs_attrs__", "__dataclass_fields__", "__struct_fields__", "model_fields"):
+        if (declared := getattr(record, attribute, None)) is not None:
+            return [getattr(item, "name", item) for item in declared]
+    return None
