@@ -48,7 +48,7 @@ class Story:
 class Player(Actor[str]):
     """Does what it is told, and notes all that happens to it.
 
-    `boom` fails; `wait X` waits for the gate X; `children a b` spawns more of its kind; anything else is answered in capitals.
+    `boom` fails; `wait X` waits for the gate X; `children a b` spawns more of its kind; the rest is answered in capitals.
     """
 
     story: Story

@@ -81,7 +81,7 @@ async def test_a_later_sender_does_not_overtake_one_that_waits(system: ActorSyst
     await quiet()
     story.gate("go").set()
     await eventually(lambda: story.count("player got wait go"))
-    with pytest.raises(MailboxFull):
+    with pytest.raises(MailboxFull):  # noqa: PT012
         while True:  # as long as it finds room it gets in behind the waiting one
             ref.tell_nowait("3")
     await sender

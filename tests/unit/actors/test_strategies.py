@@ -52,7 +52,8 @@ def test_other_directives_are_followed_and_count_no_restart(directive: Directive
 def test_no_period_ever_holds_more_restarts_than_the_intensity(
     failures: list[float], intensity: int, period: float
 ) -> None:
-    window, restarted = RestartWindow(), []
+    window = RestartWindow()
+    restarted: list[float] = []
     for now in failures:
         decision = judge(OneForOne(intensity=intensity, period=period), window, Directive.RESTART, now)
         window = decision.window

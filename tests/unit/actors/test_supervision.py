@@ -80,7 +80,7 @@ async def test_on_restart_calls_on_stop_by_default(system: ActorSystem) -> None:
 
 
 async def test_more_failures_than_the_intensity_within_the_period_escalate(clock: ManualClock, story: Story) -> None:
-    with pytest.raises(Boom, match="3"):
+    with pytest.raises(Boom, match="3"):  # noqa: PT012
         async with ActorSystem("demo", clock) as system:
             (ref,) = cast(system, story, "a", OneForOne(intensity=2, period=5))
             for n in (1, 2, 3):
@@ -101,7 +101,7 @@ async def test_failures_further_apart_than_the_period_do_not_add_up(
 
 
 async def test_children_that_share_a_strategy_share_its_intensity(clock: ManualClock, story: Story) -> None:
-    with pytest.raises(Boom, match="b"):
+    with pytest.raises(Boom, match="b"):  # noqa: PT012
         async with ActorSystem("demo", clock) as system:
             a, b = cast(system, story, "ab", OneForOne(intensity=1))
             await a.tell("boom a")
@@ -119,7 +119,7 @@ async def test_children_of_equal_but_different_strategies_are_counted_apart(syst
 
 
 async def test_one_for_one_restarts_the_failed_child_only(system: ActorSystem, story: Story) -> None:
-    a, b, c = cast(system, story, "abc", OneForOne())
+    _, b, _ = cast(system, story, "abc", OneForOne())
     await b.tell("boom")
     await b.ask("x")
     assert [child.restarts for child in system.snapshot().children] == [0, 1, 0]
@@ -129,25 +129,14 @@ async def test_one_for_all_restarts_the_group_down_in_reverse_and_up_in_order(
     system: ActorSystem, story: Story
 ) -> None:
     (other,) = cast(system, story, "o", OneForOne())
-    a, b, c = cast(system, story, "abc", OneForAll())
+    _, b, c = cast(system, story, "abc", OneForAll())
     await other.ask("ready")
     await c.ask("ready")
     story.lines.clear()
     await b.tell("boom")
-    await asyncio.gather(a.ask("x"), c.ask("x"))
-    await quiet()
-    assert (
-        story.lines[:6]
-        == [
-            "c restarts after Boom",
-            "b restarts after Boom",
-            "a restarts after Boom",
-            "a starts",
-            "b starts",
-            "c starts",
-        ]
-        or story.lines[0] == "a got x"
-    )
+    await eventually(lambda: story.count("c starts"))
+    downs = [f"{name} restarts after Boom" for name in "cba"]
+    assert story.lines == [*downs, "a starts", "b starts", "c starts"]
     assert [child.restarts for child in system.snapshot().children] == [0, 1, 1, 1]
 
 
@@ -252,7 +241,7 @@ async def test_a_factory_that_raises_is_a_failure_like_any(clock: ManualClock) -
     def factory() -> Actor[int]:
         raise Boom("factory")
 
-    with pytest.raises(Boom, match="factory"):
+    with pytest.raises(Boom, match="factory"):  # noqa: PT012
         async with ActorSystem("demo", clock) as system:
             system.spawn(factory)
             await system.stopped()
@@ -380,7 +369,7 @@ async def test_a_decide_that_raises_escalates_the_error_it_was_asked_about(clock
     def broken(error: Exception) -> Directive:
         raise ZeroDivisionError
 
-    with pytest.raises(Boom):
+    with pytest.raises(Boom):  # noqa: PT012
         async with ActorSystem("demo", clock) as system:
             (ref,) = cast(system, story, "a", OneForOne(decide=broken))
             await ref.tell("boom")
