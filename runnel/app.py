@@ -47,7 +47,7 @@ class App:
     def __init__(self, name: str, *, clock: Clock | None = None, **settings: Any) -> None:
         if not name:
             raise ConfigurationError("an app needs a name")
-        self.name = name
+        self._name = name
         self.settings: Settings = load_settings(settings)
         self.clock: Clock = clock or SystemClock()
         self.streams: dict[str, Stream[Any]] = {}
@@ -56,6 +56,11 @@ class App:
 
     def __repr__(self) -> str:
         return f"<App {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """Its name, part of every key."""
+        return self._name
 
     def override(self, **settings: Any) -> None:
         """Change settings, as the command line does, before the app is first used."""
@@ -248,8 +253,8 @@ class App:
         for name, value in options.items():
             if noted.get(name) != value:
                 raise ConfigurationError(
-                    f"stream {stream.name!r} of app {self.name!r} was made with {name} {noted.get(name)} and is declared "
-                    f"with {value}: keep it at {noted.get(name)}, or use another stream"
+                    f"stream {stream.name!r} of app {self.name!r} was made with {name} {noted.get(name)}, not {value}: "
+                    f"keep it at {noted.get(name)}, or use another stream"
                 )
 
     def _session(self) -> _Session:

@@ -132,7 +132,9 @@ class Events(Generic[R]):
     partition is given to another worker, or the worker stops.
     """
 
-    def __init__(self, source: Source, stream: Stream[R], partition: int, group: str, middleware: Sequence[Middleware]) -> None:
+    def __init__(
+        self, source: Source, stream: Stream[R], partition: int, group: str, middleware: Sequence[Middleware]
+    ) -> None:
         self.stream = stream
         self.partition = partition
         self.group = group
@@ -304,7 +306,9 @@ class Events(Generic[R]):
                 if raised is not error:
                     log.exception("middleware failed", extra={"middleware": name, "processor": self.group})
             else:
-                raise ConfigurationError(f"middleware {name} swallowed an error and yielded on: it must raise it again") from error
+                raise ConfigurationError(
+                    f"middleware {name} swallowed an error and yielded on: it must raise it again"
+                ) from error
 
     async def _end_middleware(self) -> None:
         pipeline, self._pipeline = self._pipeline, []
@@ -359,4 +363,3 @@ class _Breath:
         if self._now() >= self._due:
             await asyncio.sleep(0)
             self._due = self._now() + BREATH
-

@@ -1,9 +1,9 @@
 """What becomes of an event whose handler fails."""
 
-from enum import Enum
+from enum import StrEnum
 
 
-class ExceptionPolicy(str, Enum):
+class ExceptionPolicy(StrEnum):
     """What becomes of an event whose handler fails, once retries (if any) are used up.
 
     HALT: the worker stops with exit code 3 and releases its partitions; the failing event stays first in its partition.

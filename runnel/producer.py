@@ -19,7 +19,7 @@ from runnel.clock import Clock
 from runnel.errors import RecordError, StoreError, StoreUnavailable, StreamFull
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
-from runnel.store.scripts import Appended, AppendAnswer, Call, Full, IdNotAbove, Overflow, append
+from runnel.store.scripts import AppendAnswer, Appended, Call, Full, IdNotAbove, Overflow, append
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +122,15 @@ class Lane:
             case Full():
                 self._fail(append.parts, self.full(answer))
             case IdNotAbove(entry_id):
-                self._fail(append.parts, RecordError(f"stream id {entry_id} is not above the last one of its partition"))
+                self._fail(
+                    append.parts, RecordError(f"stream id {entry_id} is not above the last one of its partition")
+                )
             case StoreError():
                 self._fail(append.parts, answer)
             case _:
-                self._fail(append.parts, StoreUnavailable("the append came too late to be recognised as a repeated one"))
+                self._fail(
+                    append.parts, StoreUnavailable("the append came too late to be recognised as a repeated one")
+                )
 
     def abandon(self, part: Part) -> None:
         """Nobody waits for this part any more: it is not sent again."""

@@ -41,8 +41,11 @@ def seconds(duration: Duration) -> float:
     return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
-def _positive(minimum: float = 0, *, above: bool = True) -> Callable[[Any, Attribute[Any], Any], None]:
-    def check(settings: Any, attribute: Attribute[Any], value: Any) -> None:
+Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def _positive(minimum: float = 0, *, above: bool = True) -> Validator:
+    def check(settings: Any, attribute: "Attribute[Any]", value: Any) -> None:
         if not (value > minimum if above else value >= minimum):
             bound = f"greater than {minimum:g}" if above else f"at least {minimum:g}"
             raise ConfigurationError(f"{attribute.name} must be {bound}, not {value!r}")
@@ -50,12 +53,16 @@ def _positive(minimum: float = 0, *, above: bool = True) -> Callable[[Any, Attri
     return check
 
 
-def _one_of(*choices: str) -> Callable[[Any, Attribute[Any], Any], None]:
-    def check(settings: Any, attribute: Attribute[Any], value: Any) -> None:
+def _one_of(*choices: str) -> Validator:
+    def check(settings: Any, attribute: "Attribute[Any]", value: Any) -> None:
         if value not in choices:
             raise ConfigurationError(f"{attribute.name} must be one of {', '.join(choices)}, not {value!r}")
 
     return check
+
+
+def _lower(text: str) -> str:
+    return text.lower()
 
 
 def _zone(zone: str | tzinfo) -> tzinfo:
@@ -84,7 +91,7 @@ class Settings:
 
     redis_url: str = "redis://127.0.0.1:6379"
     log_level: str = field(
-        default="info", converter=str.lower, validator=_one_of("debug", "info", "warning", "error", "critical")
+        default="info", converter=_lower, validator=_one_of("debug", "info", "warning", "error", "critical")
     )
     log_format: Literal["console", "json"] = field(default="console", validator=_one_of("console", "json"))
     timezone: tzinfo = field(default=ZoneInfo("UTC"), converter=_zone)
@@ -113,7 +120,8 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if self.send_timeout > 300:
             raise ConfigurationError(
-                f"send_timeout must be at most 300 s, not {self.send_timeout:g}: an append is recognised as a repeated one for 600 s"
+                f"send_timeout must be at most 300 s, not {self.send_timeout:g}: "
+                "a repeated append is recognised as such for 600 s only"
             )
 
 

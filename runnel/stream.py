@@ -23,8 +23,13 @@ HEADERS = b"~headers"
 class Home(Protocol):
     """What a stream knows of its app: its name, and how to reach the server from the running loop."""
 
-    name: str
-    send_timeout: float
+    @property
+    def name(self) -> str:
+        """The app's name."""
+
+    @property
+    def send_timeout(self) -> float:
+        """How long `send` waits, in seconds."""
 
     async def producer_for(self, stream: "Stream[Any]") -> Producer:
         """The running loop's producer, once the stream's options are checked against what the server remembers."""

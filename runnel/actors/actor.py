@@ -50,6 +50,8 @@ class Context(Protocol[M]):
     @property
     def activities(self) -> Activities[M]: ...
     @property
+    def stopping(self) -> bool: ...
+    @property
     def child_refs(self) -> tuple[ActorRef[Never], ...]: ...
     def spawn(
         self, factory: "Callable[[], Actor[N]]", name: str | None, mailbox: int, supervision: Strategy | None
@@ -135,6 +137,11 @@ class Actor(Generic[M]):
     @property
     def clock(self) -> Clock:
         return self._cell.clock
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it is to stop and `next` would raise `ActorStopping`: for a `run` that is long between messages."""
+        return self._cell.stopping
 
     @property
     def children(self) -> tuple[ActorRef[Never], ...]:

@@ -93,13 +93,14 @@ class Committer(Actor[CommitterMessage]):
             case Dirty(lease):
                 self.dirty[lease] = None
             case Settle(lease):
-                if lease in self.dirty or any(commit.lease is lease for commit in self.travelling):
+                if not lease.lost and self._owes(lease):
                     self.stash()
             case _Answered(answers):
                 self._take(answers)
                 self.unstash_all()
             case _Unanswered(error):
                 self._wait_for_server(error)
+                self.unstash_all()
             case _Resend():
                 self._send([commit for commit in self.travelling if not commit.lease.lost])
         if not self.travelling:
@@ -120,6 +121,9 @@ class Committer(Actor[CommitterMessage]):
 
     def statistics(self) -> dict[str, object]:
         return {"commits": self.commits, "events": self.events}
+
+    def _owes(self, lease: Lease) -> bool:
+        return lease in self.dirty or any(commit.lease is lease for commit in self.travelling)
 
     def _collect(self) -> list[_Commit]:
         leases, self.dirty = self.dirty, {}

@@ -1,26 +1,25 @@
 """The partition: a supervised mailbox actor that runs the user's function over the events of one partition.
 
 It gets batches from the reader and says what is done to the committer. One event (or batch) is out at a time. When the
-function fails, so does the actor, with `EventFailed`: its supervisor decides by the processor's policy.
+function fails, so does the actor, with `EventFailed`: its supervisor decides, by the processor's policy, whether it goes
+on (the failed event is then passed over) or stops (it stays the next one).
 """
 
 import logging
+from typing import Any
 
 from attrs import define, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping, Directive
-from runnel.errors import HandlerFailed, RecordError
+from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
 from runnel.roles.committer import CommitterMessage, Dirty
 from runnel.roles.lease import Lease
-from runnel.roles.reader import Batch, Feed, ReaderMessage, Room
+from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 
 log = logging.getLogger(__name__)
-
-IDLE_CALLS = 3
-"""How often the function may end without having got on, before the next call waits."""
 
 
 # ── messages ──
@@ -34,13 +33,21 @@ class TimeIsUp:
 PartitionMessage = Batch | TimeIsUp
 
 
-class EventFailed(HandlerFailed):
-    """The handler of an event failed."""
+# ── failures, and what supervision does about them ──
 
 
-def directive(policy: ExceptionPolicy) -> dict[ExceptionPolicy, Directive]:
-    """What supervision does about a failed event under a policy."""
-    return {}
+class EventFailed(RunnelError):
+    """The handling of an event, or a batch, failed; `__cause__` is the handler's error."""
+
+
+def directive(policy: ExceptionPolicy, error: Exception) -> Directive:
+    """What the supervisor of a partition does about its failure.
+
+    A failure outside of an event (before the loop, or Runnel's own) restarts it, as far as the intensity admits.
+    """
+    if not isinstance(error, EventFailed):
+        return Directive.RESTART
+    return Directive.RESUME if policy is ExceptionPolicy.IGNORE else Directive.STOP
 
 
 @define(eq=False)
@@ -53,15 +60,46 @@ class Partition(Actor[PartitionMessage]):
         committer: Hears of what is done.
     """
 
-    clear_mailbox_on_restart = True  # the reader goes back to the position, and reads it all again
+    clear_mailbox_on_restart = True  # the reader goes back to the position, and reads all that again
 
     lease: Lease
     reader: "ActorRef[ReaderMessage]"
     committer: "ActorRef[CommitterMessage]"
     feed: Feed | None = None
-    failed: bytes | None = None
+    batches_in_hand: int = 0
+    undecodable: RecordError | None = None
+    failed_events: int = 0
+    failed_xid: bytes | None = None
     attempts: int = 0
-    events: int = 0
+    dropped: int = 0
+
+    async def on_start(self) -> None:
+        position = self.position
+        position.forget()
+        position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
+        self.feed = Feed(lease=self.lease, partition=self.ref, after=position.cursor)
+        self.reader.tell_nowait(self.feed)
+
+    async def on_stop(self) -> None:
+        self.reader.tell_nowait(Unfeed(lease=self.lease))
+
+    async def run(self) -> None:
+        if self.failed_events:  # supervision lets it go on after a failure
+            self._drop(self.failed_events)
+        while not self.is_stopping:
+            cursor = self.position.cursor
+            await self._call_function()
+            if not self.is_stopping:
+                await self._called_too_early(cursor)
+
+    def statistics(self) -> dict[str, object]:
+        position = self.position
+        return {
+            "cursor": position.cursor.decode(),
+            "count": position.count,
+            "buffered": position.left,
+            "dropped": self.dropped,
+        }
 
     # ── what events need ──
 
@@ -72,16 +110,12 @@ class Partition(Actor[PartitionMessage]):
 
     @property
     def attempt(self) -> int:
-        """Which attempt the next event is: 1, or more if it was the next one before."""
-        position = self.position
-        again = position.left and position.entries[position.at][0] == self.failed
-        return self.attempts + 1 if again else 1
+        """Which attempt the next event is: 1, or more if it was out before and was not done."""
+        return self.attempts + 1 if self.attempts and self._next_xid() == self.failed_xid else 1
 
     async def fill(self, timeout: float | None = None) -> bool:
         """Take the next batch in hand. False when time is up, or the partition is to stop."""
-        assert self.feed is not None
-        if not self.position.left and self.position.entries:
-            self._finished_batch()
+        self._give_room()
         if timeout is not None:
             self.set_timer(TimeIsUp, TimeIsUp(), timeout)
         try:
@@ -89,12 +123,89 @@ class Partition(Actor[PartitionMessage]):
         except ActorStopping:
             return False
         finally:
-            self.cancel_timer(TimeIsUp)
+            if timeout is not None:
+                self.cancel_timer(TimeIsUp)
         if isinstance(message, TimeIsUp):
             return False
+        self.batches_in_hand += 1
         self.position.take_in(message.entries)
         return True
 
     def excuses(self, error: RecordError) -> bool:
-        """Whether an event that does not decode is passed over."""
+        """Whether an event that does not decode is passed over; if not, it has failed, whatever the function does."""
+        if self.lease.processor.options.exception_policy is ExceptionPolicy.IGNORE:
+            self._tell_dropped(1, error)
+            return True
+        self.undecodable = error
         return False
+
+    def _give_room(self) -> None:
+        feed = self.feed
+        if feed is not None and self.batches_in_hand:
+            was_full = not feed.room
+            feed.room += self.batches_in_hand
+            self.batches_in_hand = 0
+            if was_full:
+                self.reader.tell_nowait(Room(feed=feed))
+
+    def _next_xid(self) -> bytes | None:
+        position = self.position
+        return position.entries[position.at][0] if position.left else None
+
+    # ── the function ──
+
+    async def _call_function(self) -> None:
+        processor = self.lease.processor
+        events: Events[Any] = Events(
+            self, processor.stream, self.lease.keys.number, processor.options.name, processor.options.middleware
+        )
+        self.undecodable = None
+        failure: Exception | None = None
+        try:
+            await processor.function(events)
+        except Exception as error:
+            failure = error
+        finally:
+            await events.end(failure)
+        if (failure := self.undecodable or failure) is not None:
+            raise self._failed(failure) from failure
+
+    def _failed(self, error: Exception) -> RunnelError:
+        self._count_attempt()
+        name, position = self.lease.processor.options.name, self.position
+        if not position.out:
+            return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
+        self.failed_events = position.out
+        more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
+        return EventFailed(
+            f"processor {name!r}: event {self._event_id(position.at)}{more} failed: {type(error).__name__}: {error}"
+        )
+
+    def _count_attempt(self) -> None:
+        xid = self._next_xid()
+        self.attempts = self.attempts + 1 if xid == self.failed_xid else 1
+        self.failed_xid = xid
+
+    def _drop(self, events: int) -> None:
+        error, self.failed_events = None, 0
+        self._tell_dropped(events, error)
+        self.position.done(events)
+
+    def _tell_dropped(self, events: int, error: Exception | None) -> None:
+        self.dropped += events
+        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "events": events}
+        log.warning("failed event dropped", extra=fields, exc_info=error)
+
+    def _event_id(self, at: int) -> str:
+        keys = self.lease.keys
+        return f"{keys.stream}/{keys.number}/{self.position.entries[at][0].decode()}"
+
+    async def _called_too_early(self, cursor: bytes) -> None:
+        """The function ended although there may be more: call it again, but not ever faster if it gets nowhere."""
+        if self.position.cursor != cursor:
+            self.attempts = 0
+        self._count_attempt()
+        self.position.out = 0
+        if self.attempts > 1:
+            log.warning("function ended without doing an event", extra=self.lease.log_fields)
+            await self.clock.sleep(min(0.01 * 2**self.attempts, 1.0))

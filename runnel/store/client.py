@@ -132,7 +132,9 @@ class Store:
                 "Set maxmemory-policy to noeviction"
             )
         if not about.get("aof_enabled") and not await self._saves(client):
-            log.warning("the server keeps nothing on disk: a restart of it loses all events", extra={"server": self.where})
+            log.warning(
+                "the server keeps nothing on disk: a restart of it loses all events", extra={"server": self.where}
+            )
 
     async def _saves(self, client: Redis) -> bool:
         try:
@@ -166,7 +168,9 @@ def check_scheme(url: str) -> None:
     """
     scheme = urlsplit(url).scheme
     if scheme in ("redis+sentinel", "redis+cluster"):
-        raise ConfigurationError(f"redis_url: {scheme}:// is not supported yet; use redis://, rediss://, unix:// or embedded://")
+        raise ConfigurationError(
+            f"redis_url: {scheme}:// is not supported yet; use redis://, rediss://, unix:// or embedded://"
+        )
     if scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError(
             f"redis_url {without_credentials(url)!r} must begin with redis://, rediss://, unix:// or embedded://"

@@ -92,7 +92,9 @@ class Link:
         )
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, _UnknownScript)]
         if unknown:  # it did not run: the server was restarted, or somebody flushed its scripts
-            again = [(b"EVAL", calls[i].script.source, len(calls[i].keys), *calls[i].keys, *calls[i].args) for i in unknown]
+            again = [
+                (b"EVAL", calls[i].script.source, len(calls[i].keys), *calls[i].keys, *calls[i].args) for i in unknown
+            ]
             for i, reply in zip(unknown, await self._exchange(again, timeout), strict=True):
                 replies[i] = reply
         return [
@@ -111,7 +113,9 @@ class Link:
                 await connection.disconnect(nowait=True)
                 raise store_error(error, self._where) from error
             except BaseException:
-                await connection.disconnect(nowait=True)  # replies that are still to come would answer the next exchange
+                await connection.disconnect(
+                    nowait=True
+                )  # replies that are still to come would answer the next exchange
                 raise
 
     async def _reply(self) -> Any:

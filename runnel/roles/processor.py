@@ -1,0 +1,159 @@
+"""The supervisor of a processor: reader, committer, and one partition actor for each lease it is given.
+
+It gets `Own` and `Disown` from the coordinator, and answers `Disowned` when nothing of the partition runs any more and
+all that was done is committed.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Never
+
+from attrs import define, field, frozen
+
+from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
+from runnel.errors import HandlerFailed
+from runnel.processor import Processor
+from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
+from runnel.roles.lease import Lease
+from runnel.roles.partition import EventFailed, Partition, PartitionMessage, directive
+from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
+from runnel.store.link import Link
+
+log = logging.getLogger(__name__)
+
+
+# ── messages ──
+
+
+@frozen
+class Own:
+    """Run this partition from now on."""
+
+    lease: Lease
+
+
+@frozen
+class Disown:
+    """Let this partition go: in order, or at once if the lease is lost. Answered by `Disowned`."""
+
+    lease: Lease
+
+
+@frozen
+class _Gone:
+    lease: Lease
+
+
+ProcessorMessage = Own | Disown | Terminated | _Gone
+
+
+# ── what it tells the coordinator ──
+
+
+@frozen
+class Ready:
+    """This processor runs, and owns nothing yet. Also after a restart, which has lost what it owned."""
+
+    processor: Processor
+    ref: "ActorRef[ProcessorMessage]"
+
+
+@frozen
+class Disowned:
+    """Nothing of this lease's partition runs here any more."""
+
+    lease: Lease
+
+
+@frozen
+class Halt:
+    """A handler failed for good: the worker is to stop."""
+
+    error: Exception
+
+
+def escalate(error: Exception) -> Directive:
+    """Without its reader or committer a processor is nothing: it fails as a whole, and its supervisor decides."""
+    return Directive.ESCALATE
+
+
+@define(eq=False)
+class ProcessorSupervisor(Actor[ProcessorMessage]):
+    """Everything that this worker runs for one processor.
+
+    Args:
+        processor: Its declaration.
+        coordinator: Who gives and takes leases.
+        open_link: Makes a connection.
+    """
+
+    processor: Processor
+    coordinator: "ActorRef[Ready | Disowned | Halt | Fenced]"
+    open_link: Callable[[], Link]
+    reader: "ActorRef[ReaderMessage] | None" = None
+    committer: "ActorRef[CommitterMessage] | None" = None
+    partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    supervision: Strategy | None = None
+
+    async def on_start(self) -> None:
+        policy = self.processor.options.exception_policy
+        self.supervision = OneForOne(
+            intensity=5, period=60, backoff=Backoff(0.1, max=5), decide=lambda error: directive(policy, error)
+        )
+        together = OneForOne(decide=escalate)
+        self.committer = self.spawn(
+            lambda: Committer(self.open_link(), self.coordinator), name="committer", supervision=together
+        )
+        self.reader = self.spawn(
+            lambda: Reader(self.processor.options, self.open_link(), self.open_link()),
+            name="reader",
+            supervision=together,
+        )
+        self.coordinator.tell_nowait(Ready(self.processor, self.ref))
+
+    async def receive(self, message: ProcessorMessage) -> None:
+        match message:
+            case Own(lease):
+                self._start(lease)
+            case Disown(lease):
+                if lease in self.partitions:
+                    self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
+                else:
+                    self.coordinator.tell_nowait(Disowned(lease))
+            case _Gone(lease):
+                if self.partitions.pop(lease, None) is not None:
+                    self.coordinator.tell_nowait(Disowned(lease))
+            case Terminated(ref, error):
+                self._ended(ref, error)
+
+    def statistics(self) -> dict[str, object]:
+        return {"stream": self.processor.stream.name, "partitions": len(self.partitions)}
+
+    def _start(self, lease: Lease) -> None:
+        reader, committer = self.reader, self.committer
+        assert reader is not None
+        assert committer is not None
+        partition = self.partitions[lease] = self.spawn(
+            lambda: Partition(lease, reader, committer),
+            name=f"{lease.keys.number}.{int(lease.token.epoch)}",
+            mailbox=ROOM,
+            supervision=self.supervision,
+        )
+        self.watch(partition)
+        log.debug("partition started", extra=lease.log_fields)
+
+    async def _let_go(self, lease: Lease, partition: "ActorRef[PartitionMessage]") -> None:
+        """Stop feeding, finish what runs, commit. A lease that is lost has nothing to finish."""
+        assert self.reader is not None
+        assert self.committer is not None
+        self.reader.tell_nowait(Unfeed(lease=lease))
+        await partition.stop(grace=0 if lease.lost else self.processor.options.grace_period)
+        if not lease.lost:
+            await self.committer.ask(Settle(lease))
+        log.debug("partition stopped", extra=lease.log_fields)
+
+    def _ended(self, ref: "ActorRef[Never]", error: Exception | None) -> None:
+        if isinstance(error, EventFailed):
+            halted = HandlerFailed(str(error))
+            halted.__cause__ = error.__cause__
+            self.coordinator.tell_nowait(Halt(halted))

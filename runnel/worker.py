@@ -1,0 +1,174 @@
+"""Worker: puts the tree of actors together, and takes it down in order."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from runnel.actors import ActorRef, ActorSnapshot, ActorSystem, Backoff, Directive, OneForOne
+from runnel.app import App
+from runnel.discovery import discover
+from runnel.errors import ConfigurationError, StoreRefused
+from runnel.processor import Processor
+from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
+from runnel.roles.processor import ProcessorSupervisor, escalate
+from runnel.store import scripts
+from runnel.store.client import Store
+
+log = logging.getLogger(__name__)
+
+
+def decide(error: Exception) -> Directive:
+    """What becomes of the worker when one of its top actors fails: what no restart can mend ends it."""
+    return Directive.ESCALATE if isinstance(error, ConfigurationError | StoreRefused) else Directive.RESTART
+
+
+class Worker:
+    """Runs an app's processors in this process, as one member of the app's workers.
+
+    Args:
+        app: The app.
+
+    The tree of actors:
+
+        worker
+        ├── coordinator             takes, prolongs and gives back leases
+        └── <processor>             supervisor
+            ├── committer           makes durable what is done
+            ├── reader              feeds the partitions
+            └── <partition>.<epoch> runs the processor's function
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._system: ActorSystem | None = None
+        self._stopping: asyncio.Event | None = None
+
+    def start(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
+        """Run until a signal (SIGINT, SIGTERM) or a failure; on uvloop where it is installed.
+
+        The first signal lets events under way finish, commits, and gives partitions back; a second one ends them at once.
+
+        Args:
+            processors: The names of those to run.
+
+        Raises:
+            ConfigurationError: The app or the server is not as it must be.
+            StoreError: The server cannot be reached, or refuses.
+            HandlerFailed: A handler failed under the policy HALT.
+        """
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._run_until_signal(processors))
+
+    async def run(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
+        """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
+        chosen = self._chosen(processors)
+        store = await self.app.open()
+        for processor in chosen:
+            await self.app.check_stream(processor.stream)
+            await self._register(store, processor)
+        await self._work(store, chosen)
+
+    def stop(self) -> None:
+        """Stop in order; called again, at once. Harmless when not running."""
+        if self._stopping is None:
+            return
+        if self._stopping.is_set() and self._system is not None:
+            log.warning("stopping at once")
+            task = asyncio.ensure_future(self._system.stop(grace=0))
+            task.add_done_callback(lambda done: done.exception())
+        self._stopping.set()
+
+    def snapshot(self) -> ActorSnapshot | None:
+        """The tree of actors as it is now; None when not running."""
+        return None if self._system is None else self._system.snapshot()
+
+    def _chosen(self, names: Literal["all"] | Iterable[str]) -> list[Processor]:
+        if self.app.settings.autodiscover is not None:
+            discover(self.app.settings.autodiscover)
+        known = self.app.processors
+        chosen = list(known) if names == "all" else list(names)
+        for name in chosen:
+            if name not in known:
+                raise ConfigurationError(f"app {self.app.name!r} has no processor {name!r}: it has {', '.join(known)}")
+        if not chosen:
+            raise ConfigurationError(
+                f"app {self.app.name!r} has no processors: declare one with @app.processor(stream)"
+            )
+        return [known[name] for name in chosen]
+
+    async def _register(self, store: Store, processor: Processor) -> None:
+        """Note the processor in all partitions, so that from now on none of their events is trimmed before it is done."""
+        name, start = processor.options.name, processor.options.start
+        link = store.link()
+        for answer in await link.run(
+            [scripts.register(k, name, start) for k in processor.stream.partitions], patience=5
+        ):
+            if isinstance(answer, Exception):
+                raise answer
+        await link.close()
+
+    async def _work(self, store: Store, processors: list[Processor]) -> None:
+        stopping = self._stopping = asyncio.Event()
+        halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        halted.add_done_callback(lambda _: stopping.set())
+        async with ActorSystem("worker", clock=self.app.clock) as system:
+            self._system = system
+            coordinator = self._spawn(system, store, processors, halted)
+            log.info("worker started", extra={"worker": self.id, "processors": [p.options.name for p in processors]})
+            ended = asyncio.ensure_future(system.stopped())
+            ended.add_done_callback(lambda _: stopping.set())
+            try:
+                await stopping.wait()
+            finally:
+                await self._leave(coordinator, ended)
+                ended.cancel()
+        log.info("worker stopped", extra={"worker": self.id})
+        if halted.done() and not halted.cancelled():
+            raise halted.result()
+
+    def _spawn(
+        self, system: ActorSystem, store: Store, processors: list[Processor], halted: "asyncio.Future[Exception]"
+    ) -> "ActorRef[CoordinatorMessage]":
+        coordinator = system.spawn(
+            lambda: Coordinator(self.id, store.link(), store.link(), halted),
+            name="coordinator",
+            supervision=OneForOne(decide=escalate),  # what it knew of leases is gone: stop, and let others take over
+        )
+        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
+        for processor in processors:
+            system.spawn(
+                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]
+                name=processor.options.name,
+                supervision=supervision,
+            )
+        return coordinator
+
+    async def _leave(self, coordinator: "ActorRef[CoordinatorMessage]", ended: "asyncio.Future[None]") -> None:
+        """Let events under way finish, commit, and give all partitions back."""
+        if not ended.done():
+            left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            await coordinator.tell(Leave(left))
+            await asyncio.wait((left, ended), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _run_until_signal(self, processors: Literal["all"] | Iterable[str]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            await self.run(processors)
+        finally:
+            await self.app.close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
