@@ -15,7 +15,7 @@ from runnel.actors.inbox import Inbox
 from runnel.actors.mailbox import Envelope
 from runnel.actors.ref import ActorRef, Terminated
 from runnel.clock import Clock, Timer
-from runnel.errors import ActorError
+from runnel.errors import ActorError, ActorStopped
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -57,9 +57,14 @@ class Activities(Generic[M]):
             execution.end_by(self._clock.monotonic())
         await settle([execution.task for execution in self._background], hurry)
 
+    def _check_open(self) -> None:
+        if not self.live:
+            raise ActorStopped(f"{self._inbox.path} is past its last message and begins nothing new")
+
     # --- timers ----------------------------------------------------------------------------------------------------
 
     def set_timer(self, key: object, message: M, delay: float, repeat: bool) -> None:
+        self._check_open()
         if repeat and delay <= 0:
             raise ActorError(f"a repeating timer needs a positive delay, not {delay!r}")
         self.cancel_timer(key)
@@ -84,6 +89,7 @@ class Activities(Generic[M]):
     # --- watches ---------------------------------------------------------------------------------------------------
 
     def watch(self, ref: ActorRef[Never]) -> None:
+        self._check_open()
         if ref not in self._watches:
             watch = self._watches[ref] = _Watch(ref, self._inbox)
             ref._add_watcher(watch)
@@ -102,6 +108,9 @@ class Activities(Generic[M]):
         on_result: Callable[[T], M],
         on_error: Callable[[Exception], M] | None,
     ) -> None:
+        if not self.live and isinstance(awaitable, Coroutine):
+            awaitable.close()  # or Python complains that nobody awaited it
+        self._check_open()
         execution = Execution(
             awaitable if isinstance(awaitable, Coroutine) else _outcome_of(awaitable),
             name=f"{self._inbox.path}#pipe",

@@ -86,7 +86,7 @@ class Actor(Generic[M]):
         """Called once on each instance, before its first message. To raise here is a failure, as anywhere."""
 
     async def receive(self, message: M) -> Any:
-        """Handle one message. What it returns answers an `ask`; what it raises fails the actor, and reaches an asker."""
+        """Handle one message. What it returns answers an `ask`; what it raises fails the actor, and the asker."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither receive nor run")
 
     async def run(self) -> None:

@@ -137,6 +137,7 @@ class Cell(Generic[M]):
             return
         if self._fate is _Fate.DOOMED:
             self._restarts += 1
+            self._clearing = None
             self.children = Children(self.path, self.clock)
             self.activities = Activities(self.inbox, self.clock, self.fail)
         self._fate = _Fate.LIVES

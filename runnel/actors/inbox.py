@@ -207,12 +207,19 @@ class Inbox(Generic[M]):
         self._current = None
 
     def recover(self, *, clear: bool) -> None:
-        """Make ready for the next incarnation: what was stashed comes first, unless all of it is dropped."""
+        """Make ready for the next incarnation: what was stashed comes first, unless all of it is dropped.
+
+        What timers, watches and background work of the last incarnation sent is dropped in any case.
+        """
         self.unstash_all()
+        queued = self.mailbox.take_all()
         if clear:
-            for envelope in self.mailbox.drain():
+            for envelope in queued:
                 if envelope.reply is not None:
                     _fail(envelope.reply, self._stopped())
+        else:
+            self.mailbox.put_front(envelope for envelope in queued if envelope.source is None)
+        self.mailbox.admit()
 
     def close(self) -> None:
         """Accept no more, and tell the actor so. Senders who wait for room are let go."""
@@ -224,7 +231,7 @@ class Inbox(Generic[M]):
     def reject_all(self) -> None:
         """Send away all that is queued and stashed, after `close`."""
         self.unstash_all()
-        for envelope in self.mailbox.drain():
+        for envelope in self.mailbox.take_all():
             self._reject(envelope)
 
     def _reject(self, envelope: Envelope[M]) -> None:

@@ -97,14 +97,14 @@ class Mailbox(Generic[M]):
         self._senders = deque(sender for sender in self._senders if sender[0] is not envelope)
         if envelope in self._queue:
             self._queue.remove(envelope)
-            self._admit()
+            self.admit()
 
     def take(self) -> Envelope[M] | None:
         """The next message that is still wanted, or None."""
         while self._queue:
             envelope = self._queue.popleft()
             if self._senders:
-                self._admit()
+                self.admit()
             if envelope.reply is None and envelope.source is None:
                 return envelope
             if envelope.wanted:
@@ -135,11 +135,10 @@ class Mailbox(Generic[M]):
         self._queue.extendleft(reversed(list(envelopes)))
         self.wake()
 
-    def drain(self) -> list[Envelope[M]]:
-        """Take out everything that is queued; waiting senders move up."""
+    def take_all(self) -> list[Envelope[M]]:
+        """Take out everything that is queued. Waiting senders move up only in `admit`, so that some may be put back."""
         envelopes = list(self._queue)
         self._queue.clear()
-        self._admit()
         return envelopes
 
     def dismiss_senders(self) -> list[Envelope[M]]:
@@ -151,7 +150,8 @@ class Mailbox(Generic[M]):
         self._senders.clear()
         return dismissed
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
+        """Let waiting senders in as far as there is room."""
         while self._senders and len(self._queue) < self.capacity:
             envelope, admitted = self._senders.popleft()
             if admitted is not None and admitted.done():

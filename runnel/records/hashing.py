@@ -27,11 +27,11 @@ def default_hasher(key: Any) -> int:
     others        ``str()``
     ============  =============================  ==================
 
-    An `Enum` goes by what is stored of it, so that renaming the Python class does not move its keys. 1 and "1" are one key;
-    1 and 1.0 are two.
+    An `Enum` goes by what is stored of it, so that renaming the Python class does not move its keys. 1 and "1" are one
+    key; 1 and 1.0 are two.
 
     Raises:
-        RecordError: The key is None (such an event belongs nowhere), or has no text that is the same in another process.
+        RecordError: The key is None (such an event belongs nowhere), or its text differs from process to process.
     """
     if key.__class__ is str or key.__class__ is int:
         return _hashed(str(key), key)
@@ -41,11 +41,16 @@ def default_hasher(key: Any) -> int:
         return xxhash.xxh64_intdigest(bytes(key))
     if key is None:
         raise RecordError("the partition key is None: an event without a key cannot be routed")
-    if type(key).__str__ is object.__str__ and type(key).__repr__ is object.__repr__:
+    if _is_inherited(key, "__str__") and _is_inherited(key, "__repr__"):
         raise RecordError(f"the partition key {shortened(key)} has no text of its own: use a str, int, UUID or bytes")
     if isinstance(key, (set, frozenset)):
         raise RecordError(f"the partition key {shortened(key)} has no fixed order: use a str, int, UUID or bytes")
     return _hashed(str(key), key)
+
+
+def _is_inherited(key: Any, method: str) -> bool:
+    """Whether the text of a key is Python's default, with an address in memory."""
+    return getattr(type(key), method) is getattr(object, method)
 
 
 def _hashed(text: str, key: Any) -> int:
