@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from runnel.store import guardian
 from runnel.store.embedded import EmbeddedServer, start_embedded
@@ -115,7 +117,7 @@ class World:
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """A client of the server that is in use now."""
+        """A client of the server that is in use now, which does not try again where the server is not ready."""
         path = str(self.used[-1].socket)
-        with redis.Redis(unix_socket_path=path, decode_responses=True) as client:
+        with redis.Redis(unix_socket_path=path, decode_responses=True, retry=Retry(NoBackoff(), 0)) as client:
             yield client
