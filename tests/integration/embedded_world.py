@@ -1,5 +1,7 @@
 """What the tests of the embedded server see and do from outside: its processes, and users that are processes."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,9 +49,11 @@ class User:
         self.server, self.child = (*words, 0)[:2]
 
     def end(self, *, kill: bool = False) -> None:
-        """Let it go politely, or kill it."""
+        """Let it go politely, or kill it and its child."""
         if kill:
             self.process.kill()
+        if kill and self.child and alive(self.child):
+            os.kill(self.child, signal.SIGKILL)  # it has our pipe
         self.process.communicate()
 
 

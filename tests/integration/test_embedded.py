@@ -197,7 +197,6 @@ async def test_a_forked_child_is_not_a_user(world: World) -> None:
     user.process.wait()
     await wait_until(lambda: not world.processes(), what="stopped though the child lives")
     assert alive(user.child)
-    os.kill(user.child, signal.SIGKILL)
 
 
 async def test_a_stale_socket_is_no_hindrance(world: World) -> None:
