@@ -153,8 +153,12 @@ class _Sending:
             of = key_of(record) if key is None else key
             text = key_bytes(of)
             number = (xxh64(text) if hasher is None else hasher(of)) % count
-            values = (*fields[1::2], text, *tail)
-            size = sum(map(len, values))
+            if len(fields) == 2 and not tail:
+                values: tuple[bytes, ...] = (fields[1], text)
+                size = len(fields[1]) + len(text)
+            else:
+                values = (*fields[1::2], text, *tail)
+                size = sum(map(len, values))
             part = opened.get(number)
             if part is None or part.entries == most or part.size + size > MOST_BYTES:
                 part = opened[number] = self._begin(number, fields)
