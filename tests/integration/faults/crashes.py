@@ -1,6 +1,7 @@
 """Fail points: moments in a worker at which a test has it killed or stopped. Patched in from here, not built in there."""
 
 import itertools
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 from runnel.roles.committer import Committer
 from runnel.roles.coordinator import Coordinator
 from runnel.roles.reader import Reader
+
+log = logging.getLogger(__name__)
 
 CRASHES = (
     "read",
@@ -42,9 +45,11 @@ def patch(crash: Callable[[str], None]) -> None:
         distribute(self, read)
 
     async def crashing_commit(self: Committer, commits: Any) -> Any:
+        await self.link.command("PING")  # connected: after the next line nothing else runs before the commit is sent
         crash("before commit")
         with_answers(self, lambda: crash("commit sent"))
         answers = await commit(self, commits)
+        log.debug("commits answered", extra={"answers": answers})
         crash("after commit")
         return answers
 

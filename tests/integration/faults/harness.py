@@ -120,8 +120,14 @@ class World:
             found: dict[str, str] = client.hgetall(self.keys(partition).slot("till").decode())
             return found
 
-    def owners(self) -> list[str]:
-        return [self.slot(n).get("owner", "") for n in range(self.plan.partition_count)]
+    def is_owner(self, process: Process) -> bool:
+        """Whether the process owns every partition."""
+        owners = [self.slot(n).get("owner", "") for n in range(self.plan.partition_count)]
+        return all(f"-{process.popen.pid}-" in owner for owner in owners)
+
+    def partitions(self) -> set[int]:
+        """The partitions that hold events sent."""
+        return {int(place.split("/")[1]) for place in self.sent.values()}
 
     def entries(self) -> list[Order]:
         """Every event in the logs."""
