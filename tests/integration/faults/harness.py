@@ -120,6 +120,10 @@ class World:
             found: dict[str, str] = client.hgetall(self.keys(partition).slot("till").decode())
             return found
 
+    def free(self) -> int:
+        """How many partitions nobody owns."""
+        return sum(not self.slot(n).get("owner") for n in range(self.plan.partition_count))
+
     def is_owner(self, process: Process) -> bool:
         """Whether the process owns every partition."""
         owners = [self.slot(n).get("owner", "") for n in range(self.plan.partition_count)]
