@@ -53,6 +53,17 @@ def _each(figures: list[Figures], name: str) -> list[float]:
     return [run[name] for run in figures]
 
 
+def _rates(name: str, raw: list[Figures], ours: list[Figures], goal: Goal | None = None) -> Result:
+    return Result(
+        name=name,
+        unit="events/s",
+        raw=_each(raw, "rate"),
+        ours=_each(ours, "rate"),
+        cpu=[mine["cpu"] / least["cpu"] for mine, least in zip(ours, raw, strict=True)],
+        goal=goal,
+    )
+
+
 def processing(server: Server, size: Size) -> Iterable[Result]:
     """A backlog in one process, record by record and in batches, and what the raw loop itself depends on."""
     events = size.backlog
@@ -72,13 +83,12 @@ def processing(server: Server, size: Size) -> Iterable[Result]:
             "raw 500": raw(500),
         },
     )
-    rates = {name: _each(figures, "rate") for name, figures in found.items()}
-    base = rates["raw"]
-    yield Result(name="process records()", unit="events/s", raw=base, ours=rates["records"], goal=Goal(0.65))
-    yield Result(name="process take(100)", unit="events/s", raw=base, ours=rates["take"], goal=Goal(0.75))
-    yield Result(name="  raw loop over Runnel's entries", unit="events/s", raw=base, ours=rates["raw with ~key"])
-    yield Result(name="  raw loop, COUNT 100", unit="events/s", raw=base, ours=rates["raw 100"])
-    yield Result(name="  raw loop, COUNT 500", unit="events/s", raw=base, ours=rates["raw 500"])
+    base = found["raw"]
+    yield _rates("process records()", base, found["records"], Goal(0.65))
+    yield _rates("process take(100)", base, found["take"], Goal(0.75))
+    yield _rates("  raw loop over Runnel's entries", base, found["raw with ~key"])
+    yield _rates("  raw loop, COUNT 100", base, found["raw 100"])
+    yield _rates("  raw loop, COUNT 500", base, found["raw 500"])
 
 
 def memory(server: Server, size: Size) -> Iterable[Result]:
@@ -105,8 +115,7 @@ def sending(server: Server, size: Size) -> Iterable[Result]:
         size.runs,
         {"raw": lambda _: send("raw.send", server.raw_url), "ours": lambda _: send("product.send", server.url)},
     )
-    raw, ours = _each(found["raw"], "rate"), _each(found["ours"], "rate")
-    yield Result(name="send, batches of 1,000", unit="events/s", raw=raw, ours=ours, goal=Goal(0.45))
+    yield _rates("send, batches of 1,000", found["raw"], found["ours"], Goal(0.45))
 
 
 def hot_partition(server: Server, size: Size) -> Iterable[Result]:
@@ -120,8 +129,7 @@ def hot_partition(server: Server, size: Size) -> Iterable[Result]:
             "ours": lambda run: fresh("product.records", url=server.url, events=events, run=run),
         },
     )
-    raw, ours = _each(found["raw"], "rate"), _each(found["ours"], "rate")
-    yield Result(name="one hot partition of 16", unit="events/s", raw=raw, ours=ours, goal=Goal(0.65))
+    yield _rates("one hot partition of 16", found["raw"], found["ours"], Goal(0.65))
 
 
 def latency(server: Server, size: Size) -> Iterable[Result]:

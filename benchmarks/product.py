@@ -2,31 +2,13 @@
 
 import asyncio
 import resource
-import time
 from pathlib import Path
 
 from benchmarks.latency import Latencies, paced
 from benchmarks.orders import PARTITIONS, Order, key_of, order, orders
 from benchmarks.process import Figures, say_ready
+from benchmarks.stopwatch import Stopwatch
 from runnel import Events, Worker
-
-
-class Stopwatch:
-    """Runs from the first call of a partition's function, so that the first read counts, and connecting does not."""
-
-    def __init__(self) -> None:
-        self._started: float | None = None
-        self.seconds = 0.0
-
-    def start(self) -> None:
-        """Start, if it does not run."""
-        if self._started is None:
-            self._started = time.perf_counter()
-
-    def stop(self) -> None:
-        """Note the time."""
-        assert self._started is not None
-        self.seconds = time.perf_counter() - self._started
 
 
 async def fill(url: str, events: int, hot: bool = False) -> Figures:
@@ -40,7 +22,10 @@ async def fill(url: str, events: int, hot: bool = False) -> Figures:
 
 
 async def records(url: str, events: int, run: int) -> Figures:
-    """Process a backlog record by record. Each run is a processor of its own, which begins at the first event."""
+    """Process a backlog record by record. Each run is a processor of its own, which begins at the first event.
+
+    The time runs from the first call of its function: the first read counts, and connecting does not, as in raw.py.
+    """
     app, stream = orders(url)
     worker, watch = Worker(app), Stopwatch()
     done = 0
@@ -56,7 +41,7 @@ async def records(url: str, events: int, run: int) -> Figures:
                 worker.stop()
 
     await worker.run()
-    return {"rate": events / watch.seconds, "mib": peak_mib()}
+    return {**watch.figures(events), "mib": peak_mib()}
 
 
 async def take(url: str, events: int, run: int, size: int) -> Figures:
@@ -77,19 +62,21 @@ async def take(url: str, events: int, run: int, size: int) -> Figures:
                 worker.stop()
 
     await worker.run()
-    return {"rate": events / watch.seconds}
+    return watch.figures(events)
 
 
 async def send(url: str, events: int, batch: int) -> Figures:
     """Send records that are built already."""
     app, stream = orders(url)
     built = [order(number) for number in range(events)]
+    watch = Stopwatch()
     async with app:
         await stream.send(order(0))  # connect, and load the script, as the raw role has
-        start = time.perf_counter()
+        watch.start()
         for first in range(0, events, batch):
             await stream.send(*built[first : first + batch])
-        return {"rate": events / (time.perf_counter() - start)}
+        watch.stop()
+    return watch.figures(events)
 
 
 async def send_paced(url: str, events: int, rate: float) -> Figures:

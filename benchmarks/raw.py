@@ -3,15 +3,16 @@
 They do what `design/prototype/raw_ceilings.py` does, and the option --reference compares them with it.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import redis.asyncio as aredis
 
 from benchmarks.latency import Latencies, paced
-from benchmarks.orders import PARTITIONS, key_of, order, orders, plain_decoder, plain_log
+from benchmarks.orders import PARTITIONS, PlainOrder, key_of, order, orders, plain_hook, plain_log
 from benchmarks.process import Figures, say_ready
+from benchmarks.stopwatch import Stopwatch
 
 APPEND = b"""
 local k=KEYS[1]
@@ -58,18 +59,20 @@ async def read(url: str, events: int, count: int, log: str = "plain", hot: bool 
     numbers = [stream.hash(key_of(0, hot=True))] if hot else range(PARTITIONS)
     keys = [plain_log(n) if log == "plain" else stream.partitions[n].log for n in numbers]
     connection = await connect(url)
-    decode = plain_decoder()
+    loads, structure = orjson.loads, plain_hook()
     cursors = dict.fromkeys(keys, b"0-0")
     done = 0
-    start = time.perf_counter()
+    watch = Stopwatch()
+    watch.start()
     while done < events:
         reply = await command(connection, "XREAD", "COUNT", count, "STREAMS", *cursors, *cursors.values())
         for key, entries in reply.items():
             for _, fields in entries:
-                decode(fields[1])
+                structure(loads(fields[1]), PlainOrder)
             done += len(entries)
             cursors[key] = entries[-1][0]
-    return {"rate": events / (time.perf_counter() - start)}
+    watch.stop()
+    return watch.figures(events)
 
 
 async def send(url: str, events: int, batch: int) -> Figures:
@@ -79,7 +82,8 @@ async def send(url: str, events: int, batch: int) -> Figures:
     _, stream = orders("redis://unused")
     payload = stream.codec.dumps(order(1))
     keys = [plain_log(n) for n in range(PARTITIONS)]
-    start = time.perf_counter()
+    watch = Stopwatch()
+    watch.start()
     for first in range(0, events, batch):
         groups: list[list[bytes]] = [[] for _ in keys]
         for number in range(first, first + batch):
@@ -88,7 +92,8 @@ async def send(url: str, events: int, batch: int) -> Figures:
         await connection.send_packed_command(connection.pack_commands(calls), check_health=False)
         for _ in calls:
             await connection.read_response()
-    return {"rate": events / (time.perf_counter() - start)}
+    watch.stop()
+    return watch.figures(events)
 
 
 async def send_paced(url: str, events: int, rate: float) -> Figures:
@@ -106,7 +111,7 @@ async def send_paced(url: str, events: int, rate: float) -> Figures:
 async def receive_paced(url: str, events: int) -> Figures:
     """Receive them by a blocking XREAD over all logs."""
     connection = await connect(url)
-    decode = plain_decoder()
+    loads, structure = orjson.loads, plain_hook()
     latencies = Latencies(events)
     cursors: dict[bytes, bytes] = {plain_log(n): b"0-0" for n in range(PARTITIONS)}
     say_ready()
@@ -116,6 +121,6 @@ async def receive_paced(url: str, events: int) -> Figures:
         )
         for key, entries in (reply or {}).items():
             for _, fields in entries:
-                latencies.arrived(decode(fields[1]).amount)
+                latencies.arrived(structure(loads(fields[1]), PlainOrder).amount)
             cursors[key] = entries[-1][0]
     return latencies.figures()

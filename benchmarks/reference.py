@@ -43,6 +43,7 @@ def _raw(server: Server, url: str) -> dict[str, float]:
     rates["send lua batch 1000"] = fresh("raw.send", url=url, events=EVENTS, batch=1000)["rate"]
     server.flush()
     fresh("raw.fill", url=url, events=EVENTS)
+    server.settle()
     for count in (100, 500):
         rates[f"xread count {count}"] = fresh("raw.read", url=url, events=EVENTS, count=count)["rate"]
     return rates

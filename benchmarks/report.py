@@ -12,11 +12,14 @@ VERDICT = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}
 
 
 def print_table(console: Console, results: Sequence[Result]) -> None:
-    """Medians of all runs; the ratio is the median of the runs' ratios, with the least and the greatest."""
+    """Medians of all runs; the ratio is the median of the runs' ratios, with the least and the greatest.
+
+    The last column compares CPU time an event of the client.
+    """
     table = Table(title="Runnel against raw loops: median of the runs (least–greatest)")
     for name in ("measurement", "unit"):
         table.add_column(name)
-    for name in ("raw", "ours", "ratio", "goal", "ok?"):
+    for name in ("raw", "ours", "ratio", "goal", "ok?", "CPU"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
@@ -27,6 +30,7 @@ def print_table(console: Console, results: Sequence[Result]) -> None:
             _ratio(result.ratios),
             "" if result.goal is None else str(result.goal),
             VERDICT[result.is_met],
+            f"{median(result.cpu):.2f}×" if result.cpu else "",
         )
     console.print(table)
 

@@ -30,6 +30,8 @@ class Result:
         unit: Of the figures.
         ours: One figure a run.
         raw: What it is compared with, each from the same moment; empty where there is nothing to compare with.
+        cpu: How many times raw's CPU ours took for an event, in this process; the server's is not counted. It is much
+            steadier than the ratio of the rates on a machine that has other things to do.
         goal: Of the median ratio, or of the median figure.
     """
 
@@ -37,6 +39,7 @@ class Result:
     unit: str
     ours: list[float]
     raw: list[float] = field(factory=list)
+    cpu: list[float] = field(factory=list)
     goal: Goal | None = None
 
     @property
@@ -58,6 +61,7 @@ class Result:
             "ours": self.ours,
             "ratios": self.ratios,
             "ratio": median(self.ratios) if self.ratios else None,
+            "cpu": self.cpu,
             "goal": None if self.goal is None else str(self.goal),
             "ok": self.is_met,
         }
