@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import time
 from pathlib import Path
 
 from benchmarks.latency import Latencies, paced
