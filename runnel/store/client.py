@@ -6,7 +6,9 @@ plain `redis.asyncio` client.
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,7 +39,7 @@ class Store:
         self._url = url
         self._clock = clock
         self._embedded: EmbeddedServer | None = None
-        self._links: list[Link] = []
+        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
         self._redis: Redis | None = None
         self._opening = asyncio.Lock()
         self._closer: AsyncGenerator[None, None] | None = None
@@ -76,9 +78,8 @@ class Store:
 
     async def close(self) -> None:
         """Close all connections, and let go of the embedded server. Harmless when closed."""
-        for link in self._links:
+        for link in list(self._links):
             await link.close()
-        self._links.clear()
         if self._redis is not None:
             await self._redis.aclose()
             self._redis = None
@@ -87,7 +88,7 @@ class Store:
     def link(self) -> Link:
         """A new connection of the caller's own; the store must be open."""
         link = Link(self.redis.connection_pool.make_connection(), self._clock, self.where)  # type: ignore[no-untyped-call]
-        self._links.append(link)
+        self._links.add(link)
         return link
 
     async def command(self, *args: Any) -> Any:
@@ -100,7 +101,7 @@ class Store:
     async def _connect(self) -> Redis:
         url = self._url
         if url.startswith("embedded:"):
-            self._embedded = await asyncio.to_thread(start_embedded, embedded_path(url))
+            self._embedded = await _started(embedded_path(url))
             url = f"unix://{self._embedded.socket}"
         check_scheme(url)
         try:
@@ -159,6 +160,20 @@ class Store:
         if self._embedded is not None:
             self._embedded.close()
             self._embedded = None
+
+
+async def _started(path: Path) -> EmbeddedServer:
+    starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, path))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:  # the thread goes on: what it has started must not be kept running for nobody
+        starting.add_done_callback(_close_unwanted)
+        raise
+
+
+def _close_unwanted(starting: asyncio.Future[EmbeddedServer]) -> None:
+    if starting.exception() is None:
+        starting.result().close()
 
 
 def check_scheme(url: str) -> None:
