@@ -162,11 +162,11 @@ class App:
                 name=name if name is not None else function.__name__,
                 exception_policy=ExceptionPolicy(_or(exception_policy, default.default_exception_policy)),
                 middleware=tuple(middleware or ()),
-                lock_expiry=seconds(_or(lock_expiry, default.default_lock_expiry)),
-                grace_period=seconds(_or(grace_period, default.default_grace_period)),
+                lock_expiry=_seconds(lock_expiry, default.default_lock_expiry),
+                grace_period=_seconds(grace_period, default.default_grace_period),
                 prefetch_count=_or(prefetch_count, default.default_prefetch_count),
                 prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
-                join_delay=seconds(_or(join_delay, default.default_join_delay)),
+                join_delay=_seconds(join_delay, default.default_join_delay),
                 start=_or(start, default.default_start),
             )
             if options.name in self.processors:
@@ -270,3 +270,7 @@ T = TypeVar("T")
 
 def _or(given: T | None, default: T) -> T:
     return default if given is None else given
+
+
+def _seconds(given: Duration | None, default: float) -> float:
+    return default if given is None else seconds(given)

@@ -140,8 +140,8 @@ class Events(Generic[R]):
         self.group = group
         self._source = source
         self._middleware = tuple(middleware)
-        self._pipeline: list[tuple[str, AsyncGenerator[Any, None]]] = []
-        self._generators: list[AsyncGenerator[Any, None]] = []
+        self._pipeline: list[tuple[str, AsyncGenerator[Any, Any]]] = []
+        self._generators: list[AsyncGenerator[Any, Any]] = []
         self._limit: int | None = None
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -209,18 +209,22 @@ class Events(Generic[R]):
     async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
         source, position = self._source, self._source.position
         breathe = _Breath(source.clock)
-        while not source.is_stopping and (position.left or await source.fill()):
-            deadline = source.clock.monotonic() + within
-            while position.left < n and (wait := deadline - source.clock.monotonic()) > 0 and await source.fill(wait):
-                pass
-            if source.is_stopping:
-                return
+        while (position.left or await source.fill()) and await self._gather(n, within):
             most, self._limit = min(n, self._limit or n), None
             batch = position.entries[position.at : position.at + most]
             position.out = len(batch)
             yield batch
             position.done(position.out)
             await breathe()
+
+    async def _gather(self, n: int, within: float) -> bool:
+        """Wait until there are `n` events in hand, or for `within` seconds. False if the partition is to stop."""
+        source = self._source
+        deadline = source.clock.monotonic() + within
+        while source.position.left < n and (wait := deadline - source.clock.monotonic()) > 0:
+            if not await source.fill(wait):
+                break
+        return not source.is_stopping
 
     async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
         attempt = self._source.attempt
@@ -230,27 +234,32 @@ class Events(Generic[R]):
             attempt = 1
 
     async def _record_batches(self, n: int, within: float) -> AsyncGenerator[list[R], None]:
-        decode, position = self.stream.codec.decode, self._source.position
+        decode = self.stream.codec.decode
         async for batch in self._batches(n, within):
-            records: list[R] = []
             try:
-                for _, fields in batch:
-                    records.append(decode(fields))
-            except RecordError as error:
-                if records:  # those before the culprit first; then it comes alone, as the first of the next batch
-                    position.out = len(records)
-                    yield records
-                    continue
-                position.out = 1
-                if not self._source.excuses(error):
-                    raise
-            else:
+                records = [decode(fields) for _, fields in batch]
+            except RecordError:
+                records = self._before_culprit(batch)
+            if records:
                 yield records
+
+    def _before_culprit(self, batch: list[tuple[bytes, list[bytes]]]) -> list[R]:
+        """The records before the first event that does not decode. It comes next, alone: then it has failed."""
+        position = self._source.position
+        records: list[R] = []
+        try:
+            for _, fields in batch:
+                records.append(self.stream.codec.decode(fields))
+        except RecordError as error:
+            position.out = len(records) or 1
+            if not records and not self._source.excuses(error):
+                raise
+        return records
 
     # ── middleware ──
 
     async def _decoded(
-        self, root: Callable[[], AsyncGenerator[Any, None]], decode: Callable[[Any], Any]
+        self, root: Callable[[], AsyncIterator[Any]], decode: Callable[[Any], Any]
     ) -> AsyncGenerator[Any, None]:
         """Decode behind the middleware, so that it sees what does not decode fail, as it sees handlers fail."""
         going = True
@@ -282,17 +291,20 @@ class Events(Generic[R]):
         except RecordError:
             self._limit = max(1, good)
 
-    def _through_middleware(self, root: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
-        top: Any = self._opened(root())
-        self._pipeline = [("the events", top)]
+    def _through_middleware(self, root: Callable[[], AsyncIterator[Any]]) -> AsyncIterator[Any]:
+        top = self._opened(root())
+        self._pipeline = []
         for item in self._middleware:
-            top = self._opened(item.handler(top, events=self))
-            self._pipeline.append((type(item).__name__, top))
-        return top  # type: ignore[no-any-return]
+            name = type(item).__name__
+            top = self._opened(item.handler(top, events=self), name)
+            self._pipeline.append((name, self._generators[-1]))
+        return top
 
-    def _opened(self, generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        self._generators.append(generator)
-        return generator
+    def _opened(self, items: AsyncIterator[T], name: str = "") -> AsyncIterator[T]:
+        if not isinstance(items, AsyncGenerator):
+            raise ConfigurationError(f"the handler of middleware {name} must be an asynchronous generator: it has to yield")
+        self._generators.append(items)
+        return items
 
     async def _tell_middleware(self, error: Exception) -> None:
         """Raise an error at the `yield` of every middleware, the one nearest to the function first."""

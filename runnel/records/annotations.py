@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, NewType, TypeGuard, get_args, get_or
 import attrs
 
 from runnel.errors import ConfigurationError
+from runnel.records.choices import Choice, Flags, enum_members
 from runnel.records.containers import Fixed, Many, Mapping, Optional, Union
-from runnel.records.scalars import SCALARS, Choice, Flags, enum_members
+from runnel.records.scalars import SCALARS
 from runnel.records.shapes import JSON_KINDS, Anything, Instance, Shape
 
 _MANY: tuple[type, ...] = (list, set, frozenset)
@@ -74,7 +75,7 @@ def shape_of(annotation: Any, where: str) -> Shape:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """Without what says nothing about the value: Annotated, Final, NewType, a name given to a type, typing.List for list."""
+    """Without what says nothing of the value: Annotated, Final, NewType, a name for a type, typing.List for list."""
     while True:
         if get_origin(annotation) in (Annotated, typing.Final):
             annotation = get_args(annotation)[0]
@@ -113,7 +114,9 @@ def _enum(cls: type[Enum], where: str) -> Shape:
         return Flags(cls)
     members = enum_members(cls)
     if not members or any(type(value) not in (int, str) for value, _ in members):
-        raise ConfigurationError(f"{where}: the members of {cls.__name__} are stored by value, which must be int or str")
+        raise ConfigurationError(
+            f"{where}: the members of {cls.__name__} are stored by value, which must be int or str"
+        )
     return Choice(cls.__name__, members)
 
 
@@ -153,14 +156,10 @@ def _union(annotation: Any, where: str) -> Shape:
     if Any in arguments or object in arguments:
         return Anything()
     members = [shape_of(argument, where) for argument in arguments if argument not in (None, type(None))]
-    if len(members) == len(arguments):
-        inner = Union(members, where)
-    elif len(members) == 1:
-        inner = members[0]
-        return inner if "null" in inner.kinds else Optional(inner)
-    else:
-        return Optional(Union(members, where))
-    return inner
+    inner = members[0] if len(members) == 1 else Union(members, where)
+    if len(members) == len(arguments) or "null" in inner.kinds:
+        return inner
+    return Optional(inner)
 
 
 def _name(shape: Shape) -> str:

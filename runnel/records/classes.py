@@ -1,41 +1,49 @@
 """How whole objects are loaded from and dumped to JSON types.
 
-cattrs writes the functions for classes with fields, from the shapes of the fields. They say only *that* something is wrong,
-which is what makes them fast; when one fails, the codec runs the same value through `Detailed`, which says where.
+cattrs writes the functions for classes with fields, from the shapes of the fields. They say only *that* something is
+wrong, which is what makes them fast; when one fails, the codec runs the value through `Detailed`, which says where.
 msgspec and pydantic models bring their own rules, and are handed over to them as they are.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+import attrs
 import orjson
 from cattrs import Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_fn_from_attrs, override
 
 from runnel.errors import RecordError
 from runnel.records.annotations import has_fields, is_struct
 from runnel.records.fields import Field
 from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
-from runnel.records.record import record_fields
+from runnel.records.record import Record, record_fields
 from runnel.records.shapes import Dump, Load
 
 _converter = Converter(detailed_validation=False)
 
 
 class Fast:
-    """Functions for classes, made when first asked for. Any exception of theirs means that the value does not fit."""
+    """Functions for classes, made when first asked for. Any exception of theirs means that the value does not fit.
 
-    def __init__(self) -> None:
+    Args:
+        native: What is dumped goes to orjson; leave to it what it does itself.
+    """
+
+    def __init__(self, native: bool = False) -> None:
+        self.native = native
         self._loaders: dict[type, Load] = {}
         self._dumpers: dict[type, Dump] = {}
 
     def loader(self, cls: type) -> Load:
         """The function that makes an instance of a JSON value."""
-        return self._made(cls, self._loaders, self._make_loader)
+        load: Load = self._made(cls, self._loaders, self._make_loader)
+        return load
 
     def dumper(self, cls: type) -> Dump:
         """The function that makes a JSON value of an instance."""
-        return self._made(cls, self._dumpers, self._make_dumper)
+        dump: Dump = self._made(cls, self._dumpers, self._make_dumper)
+        return dump
 
     def _made(self, cls: type, made: dict[type, Any], make: Callable[[type], Any]) -> Any:
         if cls not in made:
@@ -55,8 +63,17 @@ class Fast:
         return self._fields_dumper(cls, record_fields(cls))
 
     def _fields_loader(self, cls: type, fields: tuple[Field, ...]) -> Load:
-        hooks = {field.name: override(struct_hook=field.shape.loader(self)) for field in fields}
-        load: Load = make_dict_structure_fn(cls, _converter, _cattrs_use_linecache=False, **hooks)  # type: ignore[arg-type]
+        # `make` of a record checks what it is given, so that what needs no more than checking is passed on as it is.
+        make: Any = cls.__runnel_make__ if issubclass(cls, Record) else cls
+        checked = {field.name for field in fields if make is not cls and field.shape.loaded_by_check}
+        attributes = _attributes(
+            fields,
+            hooks={f.name: override(struct_hook=f.shape.loader(self)) for f in fields if f.name not in checked},
+            keywords=make is cls,
+        )
+        load: Load = make_dict_structure_fn_from_attrs(
+            attributes, make, _converter, _cattrs_prefer_attrib_converters=True
+        )
         if any(field.required for field in fields):
             return load  # subscribing anything but an object by a field's name fails
 
@@ -67,7 +84,37 @@ class Fast:
 
     def _fields_dumper(self, cls: type, fields: tuple[Field, ...]) -> Dump:
         hooks = {field.name: override(unstruct_hook=field.shape.dumper(self)) for field in fields}
-        return make_dict_unstructure_fn(cls, _converter, _cattrs_use_linecache=False, **hooks)  # type: ignore[arg-type]
+        return make_dict_unstructure_fn_from_attrs(_attributes(fields, hooks), cls, _converter)
+
+
+def _attributes(
+    fields: tuple[Field, ...], hooks: dict[str, Any], keywords: bool = True
+) -> "list[attrs.Attribute[Any]]":
+    """The fields as cattrs wants them: as attributes of a class, which is made for this only.
+
+    The hooks ride in the annotations, because cattrs takes them as keyword arguments beside its own: a field that is
+    called `converter` would collide. A field without a hook gets a converter, to which cattrs leaves the value.
+
+    Args:
+        fields: The fields of one class.
+        hooks: What cattrs calls for them.
+        keywords: Whether the constructor is called by keywords; else required fields are passed by position, and first.
+    """
+    declared = {
+        field.name: attrs.field(
+            default=attrs.NOTHING if field.required else None,  # type: ignore[arg-type]
+            alias=field.argument,
+            kw_only=keywords,
+            type=Annotated[Any, hooks[field.name]] if field.name in hooks else None,  # type: ignore[arg-type]
+            converter=None if field.name in hooks else _left_to_init,  # type: ignore[arg-type]
+        )
+        for field in sorted(fields, key=lambda field: not field.required)
+    }
+    return list(attrs.fields(attrs.make_class("Fields", declared)))
+
+
+def _left_to_init(value: Any) -> Any:
+    raise AssertionError("the class of _attributes is never built")
 
 
 class Detailed(Fast):
@@ -103,7 +150,8 @@ class Detailed(Fast):
 
         def dump(instance: Any) -> Any:
             return {
-                field.name: _under(field, dump_field, getattr(instance, field.name, ABSENT)) for field, dump_field in dumps
+                field.name: _under(field, dump_field, getattr(instance, field.name, ABSENT))
+                for field, dump_field in dumps
             }
 
         return dump
@@ -189,5 +237,3 @@ def _pydantic_dumper(cls: Any) -> Dump:
         return plain
 
     return dump
-
-

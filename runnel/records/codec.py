@@ -1,8 +1,8 @@
 """The codec: a record to the fields of a Redis entry, and back.
 
-It stands between `Stream.send` and the append script on the way in, and between a partition and the user's code on the way
-out. It checks everything in both directions: what it emits decodes, and what does not fit raises `RecordError`, never another
-error, and never a value of the wrong type.
+It stands between `Stream.send` and the append script on the way in, and between a partition and the user's code on the
+way out. It checks everything in both directions: what it emits decodes, and what does not fit raises `RecordError`,
+never another error, and never gives a value of the wrong type.
 """
 
 from abc import ABC, abstractmethod
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
+
 
 class Codec(ABC, Generic[R]):
     """How one record type is stored. Made by `make_codec`; safe to share between threads.
@@ -25,12 +26,12 @@ class Codec(ABC, Generic[R]):
         """The fields of the entry: name, value, name, value...
 
         Raises:
-            RecordError: Not an instance of the type, a value that does not fit its field, or more than `max_payload` bytes.
+            RecordError: Not an instance of the type, a value that does not fit, or more than `max_payload` bytes.
         """
 
     @abstractmethod
     def decode(self, fields: Sequence[bytes]) -> R:
-        """The record of an entry's fields, as Redis returned them. Runnel's own (``~...``) and unknown ones are ignored.
+        """The record of an entry's fields, as Redis returned them. Unknown and Runnel's own (``~...``) are ignored.
 
         Raises:
             RecordError: Fields are missing or of the wrong type, or the payload is corrupt or too large.

@@ -15,8 +15,8 @@ _PIECE = 256 * 1024
 class Compressor:
     """Subclass this, with `compress` and `decompress`, to compress payloads in your own way.
 
-    A `decompress` that also takes the keyword `max_size` is passed the bound, and must raise rather than return, or even
-    allocate, more. The result of one that does not is checked afterwards.
+    A `decompress` that also takes the keyword `max_size` is passed the bound, and must raise rather than allocate more.
+    The result of one that does not is checked afterwards.
     """
 
     def compress(self, value: bytes) -> bytes:
@@ -140,7 +140,9 @@ class Zstd(Compressor):
         """
         pieces = _Pieces("zstd", max_size)
         try:
-            with self._zstd.ZstdDecompressor(max_window_size=2**27).stream_reader(value, read_across_frames=True) as stream:
+            with self._zstd.ZstdDecompressor(max_window_size=2**27).stream_reader(
+                value, read_across_frames=True
+            ) as stream:
                 while piece := stream.read(pieces.room()):
                     pieces.add(piece)
         except self._zstd.ZstdError as error:

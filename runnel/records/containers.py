@@ -14,12 +14,11 @@ TAG = "_type"
 def _each(items: Iterable[Any], function: Callable[[Any], Any]) -> list[Any]:
     results: list[Any] = []
     add = results.append
-    index = 0
     try:
-        for index, item in enumerate(items):
+        for item in items:
             add(function(item))
     except Mismatch as mismatch:
-        raise mismatch.under(f"[{index}]") from None
+        raise mismatch.under(f"[{len(results)}]") from None
     return results
 
 
@@ -28,8 +27,8 @@ class Many(Shape):
 
     kinds = frozenset({"array"})
 
-    def __init__(self, cls: type, item: Shape, expected: str) -> None:
-        self.cls = cls
+    def __init__(self, cls: type[Any], item: Shape, expected: str) -> None:
+        self.cls: Any = cls
         self.item = item
         self.expected = expected
 

@@ -26,7 +26,8 @@ def make_codec(record: type[R], serializer: Serializer | None = None, max_payloa
         max_payload: The largest payload, in bytes before compression, that is stored or read.
 
     Raises:
-        ConfigurationError: Not such a type, or one with a field that cannot be stored; or a primitive record with a serializer.
+        ConfigurationError: Not such a type, one with a field that cannot be stored, or a primitive record with a
+            serializer.
     """
     if not is_model(record) or record is Record:
         raise ConfigurationError(
@@ -35,7 +36,9 @@ def make_codec(record: type[R], serializer: Serializer | None = None, max_payloa
         )
     if isinstance(record, type) and issubclass(record, Record) and record.__runnel_primitive__:
         if serializer is not None:
-            raise ConfigurationError(f"{record.__name__} is primitive: its fields are stored as they are, without a serializer")
+            raise ConfigurationError(
+                f"{record.__name__} is primitive: its fields are stored as they are, without a serializer"
+            )
         return PrimitiveCodec(record, PayloadCodec(record, JSONSerializer(), max_payload))
     return PayloadCodec(record, JSONSerializer() if serializer is None else serializer, max_payload)
 

@@ -1,7 +1,7 @@
 """How a value that does not fit its declared type is told: where, what was expected, what came.
 
-`Mismatch` travels inside this package only. It gathers its path on the way out, so that the way in costs nothing; at the
-edge (`Record.__init__`, the codec) it becomes one `RecordError`.
+`Mismatch` travels inside this package only. It gathers its path on the way out, so that the way in costs nothing; at
+the edge (`Record.__init__`, the codec) it becomes one `RecordError`.
 """
 
 import reprlib

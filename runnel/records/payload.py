@@ -15,7 +15,6 @@ from runnel.records.serialization import JSONSerializer, Serializer
 
 R = TypeVar("R")
 
-Pack = Callable[[Any], bytes]
 Unpack = Callable[[bytes], Any]
 
 
@@ -26,37 +25,44 @@ class PayloadCodec(Codec[R]):
         self.record = record
         self._max_payload = max_payload
         self._serializer = serializer
-        classes = Fast()
+        classes = Fast(native=type(serializer) is JSONSerializer)
         self._load = classes.loader(record)
         self._dump = classes.dumper(record)
-        self._pack = _packer(serializer)
+        self._dumps = _dumps_of(serializer)
+        self._compress = None if serializer.compressor is None else _compress_of(serializer.compressor)
         self._unpack = _unpacker(serializer, max_payload)
 
     def encode(self, record: R) -> list[bytes]:
-        return [b"data", self.dumps(record)]
-
-    def decode(self, fields: Sequence[bytes]) -> R:
-        # Runnel's own producers put it first.
-        if fields and fields[0] == b"data":
-            return self.loads(fields[1])
-        for index in range(0, len(fields), 2):
-            if fields[index] == b"data":
-                return self.loads(fields[index + 1])
-        names = ", ".join(shortened(name) for name in fields[:20:2])
-        raise RecordError(f"{self.record.__name__}: the entry has no field data, but {names or 'nothing'}")
-
-    def dumps(self, record: R) -> bytes:
         if not isinstance(record, self.record):
             raise RecordError(f"expected {self.record.__name__}, got {shortened(record)}")
         try:
-            packed, size = self._pack(self._dump(record))
+            payload = self._dumps(self._dump(record))
+            size = len(payload)
+            if self._compress is not None:
+                payload = self._compress(payload)
         except Exception as error:
             raise self._not_dumped(record, error) from error
         if size > self._max_payload:
             raise RecordError(
                 f"{self.record.__name__}: the payload has {size} bytes, more than max_payload, {self._max_payload}"
             )
-        return packed
+        return [b"data", payload]
+
+    def decode(self, fields: Sequence[bytes]) -> R:
+        try:
+            if fields[0] == b"data":  # Runnel's own producers put it first
+                loaded: R = self._load(self._unpack(fields[1]))
+                return loaded
+        except Exception:
+            pass  # below it says where
+        for name, payload in zip(fields[::2], fields[1::2], strict=False):
+            if name == b"data":
+                return self.loads(payload)
+        names = ", ".join(shortened(name) for name in fields[:20:2])
+        raise RecordError(f"{self.record.__name__}: the entry has no field data, but {names or 'nothing'}")
+
+    def dumps(self, record: R) -> bytes:
+        return self.encode(record)[1]
 
     def loads(self, payload: bytes) -> R:
         try:
@@ -106,23 +112,8 @@ def load_in_detail(classes: Detailed, record: type[R], value: Any) -> R:
     return loaded
 
 
-def _packer(serializer: Serializer) -> Callable[[Any], tuple[bytes, int]]:
-    """From plain data to the payload, and its size before compression."""
-    dumps, compressor = _dumps_of(serializer), serializer.compressor
-    if compressor is None:
-
-        def pack(value: Any) -> tuple[bytes, int]:
-            data = dumps(value)
-            return data, len(data)
-
-        return pack
-    compress = compressor.compress
-
-    def pack_compressed(value: Any) -> tuple[bytes, int]:
-        data = dumps(value)
-        return _as_bytes(compress(data), compressor), len(data)
-
-    return pack_compressed
+def _compress_of(compressor: Compressor) -> Callable[[bytes], bytes]:
+    return lambda data: _as_bytes(compressor.compress(data), compressor)
 
 
 def _unpacker(serializer: Serializer, max_size: int) -> Unpack:
@@ -133,7 +124,7 @@ def _unpacker(serializer: Serializer, max_size: int) -> Unpack:
     return lambda payload: loads(decompress(payload))
 
 
-def _dumps_of(serializer: Serializer) -> Pack:
+def _dumps_of(serializer: Serializer) -> Callable[[Any], bytes]:
     if type(serializer) is JSONSerializer:
         return orjson.dumps
     return lambda value: _as_bytes(serializer.dumps(value), serializer)

@@ -1,4 +1,4 @@
-"""The codec of primitive records: each field is a field of the Redis entry, readable and writable by any Redis client."""
+"""The codec of primitive records: their fields are those of the Redis entry, for any Redis client to read and write."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -88,5 +88,3 @@ class PrimitiveCodec(Codec[R]):
 
     def loads(self, payload: bytes) -> R:
         return self._payloads.loads(payload)
-
-

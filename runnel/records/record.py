@@ -1,7 +1,7 @@
 """`Record`: a class whose fields are checked where it is built, so that what is wrong fails at the producer.
 
-attrs makes the class (fields, equality, repr, inheritance); this module adds the one `__init__` that checks, and the check of
-assignments. It knows nothing of how a record is stored (`codec.py`).
+attrs makes the class (fields, equality, repr, inheritance); this module adds the one `__init__` that checks, and the
+check of assignments. It knows nothing of how a record is stored (`codec.py`).
 """
 
 import copy
@@ -12,14 +12,13 @@ from typing import Any, ClassVar, dataclass_transform
 
 import attrs
 
-from runnel.errors import ConfigurationError, RecordError
+from runnel.errors import ConfigurationError
 from runnel.records.annotations import has_fields
+from runnel.records.constructors import Check, checked, constructors, declared, validated
 from runnel.records.fields import Field, fields_of
-from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
+from runnel.records.mismatch import Mismatch, unknown_field
 
 PRIMITIVES: tuple[type, ...] = (int, float, bool, str, bytes)
-
-Check = Callable[[Any], Any]
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
@@ -33,22 +32,25 @@ class Record:
             created_at: datetime
             amount: int = 0
 
-    and becomes an attrs class whose constructor takes them by keyword. Values are checked when a record is built, when a field
-    is assigned, and again when it is encoded, as lists and dicts may be changed in place. Scalars are strict: only an int is
-    taken for a float. A mutable default is copied for each record.
+    and becomes an attrs class whose constructor takes them by keyword. Values are checked when a record is built, when
+    a field is assigned, and again when it is encoded, as lists and dicts may be changed in place. Scalars are strict:
+    only an int is taken for a float. A mutable default is copied for each record.
 
     Args:
-        primitive: (of the class statement) store the fields as native fields of the Redis entry; they may be `int`, `float`,
-            `bool`, `str` and `bytes` only. Inherited.
+        primitive: (of the class statement) store the fields as native fields of the Redis entry; they may be `int`,
+            `float`, `bool`, `str` and `bytes` only. Inherited.
 
     Raises:
-        RecordError: A value does not fit; a field is missing or unknown. Names class, field, what was expected, what came.
+        RecordError: A value does not fit; a field is missing or unknown. Names class, field, what was expected and what
+            came.
         ConfigurationError: (by the class statement) a field's type cannot be stored.
     """
 
     __runnel_primitive__: ClassVar[bool] = False
     __runnel_checks__: ClassVar[Mapping[str, Check]] = {}
     __runnel_fields__: ClassVar[tuple[Field, ...] | None] = None
+    __runnel_make__: ClassVar[Callable[..., Any]]
+    __runnel_validated__: ClassVar[bool] = False
     __runnel_names__: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, *, primitive: bool | None = None, **options: Any) -> None:
@@ -82,14 +84,15 @@ class Record:
         if check is None:
             _set_other(self, name, value)
             return
-        checked = check(value)
-        validator = getattr(attrs.fields_dict(type(self))[name], "validator", None) if _validated(type(self)) else None
-        if validator is not None:
-            validator(self, attrs.fields_dict(type(self))[name], checked)
-        self.__dict__[name] = checked
+        fitting = check(value)
+        if self.__runnel_validated__:
+            attribute = declared(type(self))[name]
+            if attribute.validator is not None:
+                attribute.validator(self, attribute, fitting)
+        self.__dict__[name] = fitting
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name; records inside become dicts too, other values stay as they are (a datetime a datetime)."""
+        """The fields by name; records inside become dicts too, other values (a datetime) stay as they are."""
         return {field.name: _plain(getattr(self, field.name)) for field in record_fields(type(self))}
 
     def dict(self) -> dict[str, Any]:  # the name it had in Runnel 0.1
@@ -112,15 +115,16 @@ def record_fields(cls: type) -> tuple[Field, ...]:
 
 
 def _finish(cls: type[Record]) -> tuple[Field, ...]:
-    """Resolve the annotations and give the class its `__init__`."""
+    """Resolve the annotations and give the class its constructors."""
     fields = fields_of(cls, cls.__runnel_names__)
     if cls.__runnel_primitive__:
         _refuse_non_primitive(cls, fields)
-    checks = {field.name: _checked(cls.__name__, field) for field in fields}
+    checks = {field.name: checked(cls.__name__, field) for field in fields}
     _refuse_wrong_defaults(cls, fields)
-    cls.__init__ = _make_init(cls, fields, checks)  # type: ignore[method-assign]
+    cls.__init__, cls.__runnel_make__ = constructors(cls, fields, checks)  # type: ignore[method-assign]
     cls.__runnel_checks__ = checks
     cls.__runnel_fields__ = fields
+    cls.__runnel_validated__ = validated(cls)
     cls.__runnel_names__ = {}  # do not keep a function's variables alive
     return fields
 
@@ -158,7 +162,9 @@ def _copied_default(default: Any) -> Any:
     if default.__class__ in (list, dict, set) and not default:
         return attrs.Factory(default.__class__)
     if isinstance(default, (list, dict, set, tuple, frozenset)) or has_fields(type(default)):
-        return default if default.__class__ is attrs.Factory else attrs.Factory(functools.partial(copy.deepcopy, default))
+        return (
+            default if default.__class__ is attrs.Factory else attrs.Factory(functools.partial(copy.deepcopy, default))
+        )
     return default
 
 
@@ -172,9 +178,9 @@ def _refuse_non_primitive(cls: type[Record], fields: tuple[Field, ...]) -> None:
 
 
 def _refuse_wrong_defaults(cls: type[Record], fields: tuple[Field, ...]) -> None:
-    declared = attrs.fields_dict(cls)
+    attributes = declared(cls)
     for field in fields:
-        default = declared[field.name].default
+        default = attributes[field.name].default
         if default is attrs.NOTHING or isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             continue
         try:
@@ -183,112 +189,16 @@ def _refuse_wrong_defaults(cls: type[Record], fields: tuple[Field, ...]) -> None
             raise ConfigurationError(f"the default of {mismatch.under(f'.{field.name}').at(cls.__name__)}") from None
 
 
-def _checked(owner: str, field: Field) -> Check:
-    """The field's check, with the error that users see."""
-    shape_check, expected = field.shape.check, field.shape.expected
-
-    def check(value: Any) -> Any:
-        try:
-            if value is ABSENT:
-                raise Mismatch(expected, ABSENT)
-            return shape_check(value)
-        except Mismatch as mismatch:
-            raise mismatch.under(f".{field.name}").at(owner) from None
-        except RecursionError:
-            raise RecordError(f"{owner}.{field.name}: nested too deeply, or contains itself") from None
-
-    return check
-
-
-def _validated(cls: type) -> bool:
-    return any(attribute.validator is not None for attribute in attrs.fields(cls))
-
-
-def _needs_attrs(cls: type) -> bool:
-    """Whether the class uses what only the `__init__` of attrs does: validators, defaults of self, hooks."""
-    return (
-        hasattr(cls, "__attrs_post_init__")
-        or hasattr(cls, "__attrs_pre_init__")
-        or _validated(cls)
-        or any(getattr(attribute.default, "takes_self", False) for attribute in attrs.fields(cls))
-    )
-
-
-def _make_init(cls: type[Record], fields: tuple[Field, ...], checks: Mapping[str, Check]) -> Callable[..., None]:
-    """Write the `__init__` of a class.
-
-    For a field `amount: int` and a field `tags: list[str] = []` it reads::
-
-        def __init__(__self, *__positional, amount=__absent, tags=__absent, **__unknown):
-            if __positional or __unknown: __refuse(__positional, __unknown)
-            if amount.__class__ is not int: amount = __check_amount(amount)
-            if tags is __absent: tags = __default_tags()
-            tags = __check_tags(tags)
-            __values = __self.__dict__
-            __values['amount'] = amount
-            __values['tags'] = tags
-
-    It is generated because a loop over the fields takes four times as long, and every decoded event passes through here.
-    Values go into `__dict__` directly, as `__setattr__` would check them a second time.
-    """
-    names: dict[str, Any] = {"__absent": ABSENT, "__nothing": attrs.NOTHING, "__refuse": _refuser(cls, fields)}
-    declared = attrs.fields_dict(cls)
-    parameters, body = [], []
-    for field in fields:
-        name, default = field.name, declared[field.name].default
-        names[f"__check_{name}"] = checks[name]
-        names[f"__exact_{name}"] = field.shape.exact
-        check = f"{name} = __check_{name}({name})"
-        if field.shape.exact is not None:
-            check = f"if {name}.__class__ is not __exact_{name}: {check}"
-        names[f"__default_{name}"] = getattr(default, "factory", default)
-        if default is attrs.NOTHING:
-            parameters.append(f"{name}=__absent")
-        elif not hasattr(default, "factory"):
-            parameters.append(f"{name}=__default_{name}")
-        else:
-            parameters.append(f"{name}=__absent")
-            if default.takes_self:
-                body += [f"if {name} is __absent: {name} = __nothing", f"else: {name} = __check_{name}({name})"]
-                continue
-            body.append(f"if {name} is __absent: {name} = __default_{name}()")
-        body.append(check)
-    if _needs_attrs(cls):
-        body.append(f"__self.__attrs_init__({', '.join(f'{field.name}={field.name}' for field in fields)})")
-    elif fields:
-        body += ["__values = __self.__dict__", *(f"__values[{field.name!r}] = {field.name}" for field in fields)]
-    lines = [
-        f"def __init__({', '.join(['__self', '*__positional', *parameters, '**__unknown'])}):",
-        "    if __positional or __unknown: __refuse(__positional, __unknown)",
-        *(f"    {line}" for line in body),
-    ]
-    exec(compile("\n".join(lines), f"<the __init__ of {cls.__qualname__}>", "exec"), names)
-    made: Callable[..., None] = names["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    made.__module__ = cls.__module__
-    return made
-
-
-def _refuser(cls: type[Record], fields: tuple[Field, ...]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None]:
-    def refuse(positional: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
-        if positional:
-            raise RecordError(f"{cls.__name__}: fields are given by keyword, got {len(positional)} without a name")
-        mismatch = unknown_field([field.name for field in fields])
-        raise mismatch.under(f".{next(iter(unknown))}").at(cls.__name__)
-
-    return refuse
-
-
 def _init_later(cls: type[Record]) -> Callable[..., None]:
-    def __init__(self: Record, *positional: Any, **values: Any) -> None:
+    def init(self: Record, *positional: Any, **values: Any) -> None:
         record_fields(cls)
         cls.__init__(self, *positional, **values)
 
-    return __init__
+    return init
 
 
 def _set_other(record: Record, name: str, value: Any) -> None:
-    """An attribute that is no field: a property's setter may take it, else it would be lost when the record is stored."""
+    """An attribute that is no field: a property's setter may take it, else it would be lost when it is stored."""
     cls = type(record)
     if cls.__runnel_fields__ is None and any(field.name == name for field in record_fields(cls)):
         setattr(record, name, value)

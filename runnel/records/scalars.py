@@ -1,19 +1,19 @@
 """Scalars: one table says for each how a Python value is checked, loaded from JSON, dumped to it, and used as a key.
 
-Strict: only an int is taken for a float; a bool is no int, a datetime no date. Numbers must be finite, as JSON has no others.
+Strict: only an int is taken for a float; a bool is no int, a datetime no date. Numbers must be finite, as JSON has no
+others.
 """
 
 import base64
 import re
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from enum import Enum, Flag
 from typing import Any
 from uuid import UUID
 
 from runnel.records.mismatch import Mismatch
-from runnel.records.shapes import JSON_KINDS, Classes, Dump, Key, Load, Shape
+from runnel.records.shapes import Classes, Dump, Key, Load, Shape
 
 
 class Scalar(Shape):
@@ -26,28 +26,43 @@ class Scalar(Shape):
         dump: To JSON, for a value that passed `check`; None: it is its own JSON.
         kinds: What it is in JSON.
         key: How it is written as a key.
+        native: As `dump`, checking too, for orjson, which writes some types itself, and faster.
     """
 
     def __init__(
-        self, cls: type, check: Dump, load: Load, dump: Dump | None, kinds: set[str], key: Key | None = None
+        self,
+        cls: type,
+        check: Dump,
+        load: Load,
+        dump: Dump | None,
+        kinds: set[str],
+        key: Key | None = None,
+        native: Dump | None = None,
     ) -> None:
         self.expected = "None" if cls is type(None) else cls.__name__
         self.cls = cls
         # Floats are looked at one by one: nan and inf are of the right class.
         self.exact = None if cls is float else cls
         self.kinds = frozenset(kinds)
-        self.check = check  # type: ignore[method-assign]
+        self.loaded_by_check = load is check
+        self._check = check
         self._load = load
         self._dump = dump
         self._key = key
+        self._native = native
+
+    def check(self, value: Any) -> Any:
+        return self._check(value)
 
     def loader(self, classes: Classes) -> Load:
         return self._load
 
     def dumper(self, classes: Classes) -> Dump:
-        check, dump = self.check, self._dump
+        check, dump = self._check, self._dump
         if dump is None:
             return check
+        if classes.native and self._native is not None:
+            return self._native
         return lambda value: dump(check(value))
 
     def key(self) -> Key | None:
@@ -161,17 +176,32 @@ def _format_duration(value: timedelta) -> str:
     return f"{sign}P{value.days}DT{value.seconds}{fraction}S"
 
 
-def _textual(cls: type, parse: Callable[[str], Any], dump: Dump, expected: str, check: Dump | None = None) -> Scalar:
+def _textual(
+    cls: type,
+    parse: Callable[[str], Any],
+    dump: Dump,
+    expected: str,
+    check: Dump | None = None,
+    native: Dump | None = None,
+) -> Scalar:
     """A type that is a string in JSON, and so may also be a key."""
     load = _parsed(parse, expected)
-    return Scalar(cls, check or _instance_of(cls), load, dump, {"string"}, Key(load=load, dump=dump))
+    return Scalar(cls, check or _instance_of(cls), load, dump, {"string"}, Key(load=load, dump=dump), native)
 
 
-def _isoformat(value: Any) -> str:
-    text: str = value.isoformat()
-    return text
+def _native_datetime(value: Any) -> Any:
+    if value.__class__ is datetime and (value.tzinfo is None or value.tzinfo is UTC):
+        return value
+    # orjson knows few other zones, rounds their offsets to minutes, and takes no subclass.
+    return datetime.isoformat(_check_datetime(value))
 
 
+def _native_uuid(value: Any) -> Any:
+    return value if value.__class__ is UUID else str(_check_uuid(value))
+
+
+_check_datetime = _instance_of(datetime)
+_check_uuid = _instance_of(UUID)
 _check_bool = _instance_of(bool)
 _check_none = _instance_of(type(None))
 
@@ -197,93 +227,18 @@ SCALARS: dict[type, Scalar] = {
             "bytes in base64",
             _check_bytes,
         ),
-        _textual(datetime, datetime.fromisoformat, _isoformat, "datetime in ISO 8601"),
-        _textual(date, date.fromisoformat, _isoformat, "date in ISO 8601", _check_date),
-        _textual(time, time.fromisoformat, _isoformat, "time in ISO 8601"),
+        _textual(
+            datetime,
+            datetime.fromisoformat,
+            datetime.isoformat,
+            "datetime in ISO 8601",
+            _check_datetime,
+            _native_datetime,
+        ),
+        _textual(date, date.fromisoformat, date.isoformat, "date in ISO 8601", _check_date),
+        _textual(time, time.fromisoformat, time.isoformat, "time in ISO 8601"),
         _textual(timedelta, _parse_duration, _format_duration, "timedelta as an ISO 8601 duration"),
-        _textual(UUID, UUID, str, "UUID"),
+        _textual(UUID, UUID, str, "UUID", _check_uuid, _native_uuid),
         _textual(Decimal, Decimal, str, "Decimal in a string"),
     )
 }
-
-
-class Choice(Shape):
-    """One of some given values: an `Enum`, stored by its members' values, or a `Literal`.
-
-    Args:
-        expected: For messages.
-        members: The stored value (an int, str, bool or None) and the Python value of each.
-    """
-
-    def __init__(self, expected: str, members: list[tuple[Any, Any]]) -> None:
-        self.expected = expected
-        # By class and value: in Python 1 == True == 1.0, in JSON they differ.
-        self._by_stored = {(type(stored), stored): value for stored, value in members}
-        self._by_value = {(type(value), value): stored for stored, value in members}
-        self._by_text = {str(stored): value for stored, value in members if type(stored) in (str, int)}
-        self.kinds = frozenset(JSON_KINDS[type(stored)] for stored, _ in members)
-
-    def check(self, value: Any) -> Any:
-        self._dump(value)
-        return value
-
-    def _dump(self, value: Any) -> Any:
-        try:
-            return self._by_value[type(value), value]
-        except (KeyError, TypeError):  # TypeError: not hashable
-            raise Mismatch(self.expected, value) from None
-
-    def _load(self, value: Any, _: object = None) -> Any:
-        try:
-            return self._by_stored[type(value), value]
-        except (KeyError, TypeError):
-            raise Mismatch(self.expected, value) from None
-
-    def loader(self, classes: Classes) -> Load:
-        return self._load
-
-    def dumper(self, classes: Classes) -> Dump:
-        return self._dump
-
-    def key(self) -> Key | None:
-        if len(self._by_text) != len(self._by_stored):
-            return None  # True and None have no text of their own; 1 and "1" share one
-        return Key(load=self._load_key, dump=lambda value: str(self._dump(value)))
-
-    def _load_key(self, text: str) -> Any:
-        if text not in self._by_text:
-            raise Mismatch(f"{self.expected} as a key", text)
-        return self._by_text[text]
-
-
-class Flags(Shape):
-    """A `Flag`: any combination of its members, stored as the number."""
-
-    kinds = frozenset({"int"})
-
-    def __init__(self, cls: type[Flag]) -> None:
-        self.cls = cls
-        self.exact = cls
-        self.expected = cls.__name__
-
-    def check(self, value: Any) -> Any:
-        if isinstance(value, self.cls):
-            return value
-        raise Mismatch(self.expected, value)
-
-    def _load(self, value: Any, _: object = None) -> Any:
-        try:
-            return self.cls(_check_int(value))
-        except (ValueError, Mismatch):
-            raise Mismatch(self.expected, value) from None
-
-    def loader(self, classes: Classes) -> Load:
-        return self._load
-
-    def dumper(self, classes: Classes) -> Dump:
-        return lambda value: self.check(value).value
-
-
-def enum_members(cls: type[Enum]) -> list[tuple[Any, Any]]:
-    """The stored and the Python value of each member, without aliases."""
-    return [(member.value, member) for member in cls]

@@ -10,9 +10,9 @@ from runnel.records.compression import Compressor
 class Serializer:
     """Subclass this, with `dumps` and `loads`, to store payloads in a format of your own.
 
-    `dumps` gets plain data: dict (with str keys), list, str, int, float, bool and None. Dates, UUIDs, Decimals and durations are
-    strings already, bytes are base64, enums are their values. `loads` must return the same. What they raise becomes a
-    `RecordError`. The compressor is applied by Runnel, not by them.
+    `dumps` gets plain data: dict (with str keys), list, str, int, float, bool and None. Dates, UUIDs, Decimals and
+    durations are strings already, bytes are base64, enums are their values. `loads` must return the same. What they
+    raise becomes a `RecordError`. The compressor is applied by Runnel, not by them.
 
     Attributes:
         compressor: Applied to what `dumps` returns; None: not compressed.

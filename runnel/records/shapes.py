@@ -1,8 +1,9 @@
 """What a field's annotation means: which Python values fit it, and how they are written as JSON types.
 
-A shape is built once, from an annotation (`annotations.py`). `check` guards the way in (building a record, assigning to it);
-the functions made by `loader` and `dumper` translate between stored JSON types and Python values, and check as they go, so
-that nothing is stored which could not be read again. Scalars are in `scalars.py`, containers in `containers.py`.
+A shape is built once, from an annotation (`annotations.py`). `check` guards the way in (building a record, assigning to
+it); the functions made by `loader` and `dumper` translate between stored JSON types and Python values, and check as
+they go, so that nothing is stored which could not be read again. The shapes themselves are in `scalars.py`,
+`choices.py` and `containers.py`.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,13 @@ JSON_KINDS: dict[type, str] = {
 
 
 class Classes(Protocol):
-    """Where a shape finds the functions for a class with fields; see `classes.py`."""
+    """Where a shape finds the functions for a class with fields; see `classes.py`.
+
+    Attributes:
+        native: Whether what is dumped goes to orjson, which writes some types itself.
+    """
+
+    native: bool
 
     def loader(self, cls: type) -> Load: ...
 
@@ -52,11 +59,13 @@ class Shape:
         expected: The type as a user would write it, for messages.
         kinds: The JSON kinds (`JSON_KINDS`) its values are stored as; unions tell their members apart by it.
         exact: The one class whose direct instances fit without a closer look, if there is one.
+        loaded_by_check: Whether loading is no more than `check`, so that who checks need not load.
     """
 
     expected: str
     kinds: frozenset[str]
     exact: type | None = None
+    loaded_by_check: bool = False
 
     def check(self, value: Any) -> Any:
         """The value, or the one it stands for (int for float). Raises `Mismatch`."""
@@ -67,7 +76,7 @@ class Shape:
         raise NotImplementedError
 
     def dumper(self, classes: Classes) -> Dump:
-        """The function that makes a JSON value of a Python value, checking it again: it may have been changed in place."""
+        """The function that makes a JSON value of a Python value; it checks again, for what was changed in place."""
         raise NotImplementedError
 
     def key(self) -> Key | None:

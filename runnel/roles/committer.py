@@ -151,7 +151,8 @@ class Committer(Actor[CommitterMessage]):
     async def _commit(self, commits: Sequence[_Commit]) -> list[CommitAnswer | StoreError]:
         async with AsyncExitStack() as stack:
             for commit in commits:
-                await stack.enter_async_context(commit.lease.lock.reader)
+                await commit.lease.lock.reader.acquire()
+                stack.callback(commit.lease.lock.reader.release)
             return await self.link.run([commit.call for commit in commits])
 
     def _take(self, answers: Sequence[CommitAnswer | StoreError]) -> None:

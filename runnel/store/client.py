@@ -86,14 +86,14 @@ class Store:
 
     def link(self) -> Link:
         """A new connection of the caller's own; the store must be open."""
-        link = Link(self.redis.connection_pool.make_connection(), self._clock, self.where)
+        link = Link(self.redis.connection_pool.make_connection(), self._clock, self.where)  # type: ignore[no-untyped-call]
         self._links.append(link)
         return link
 
     async def command(self, *args: Any) -> Any:
         """One command over a pooled connection, with errors of ours; never sent twice."""
         try:
-            return await self.redis.execute_command(*args)
+            return await self.redis.execute_command(*args)  # type: ignore[no-untyped-call]
         except (redis_errors.RedisError, OSError) as error:
             raise store_error(error, self.where) from error
 
@@ -138,7 +138,8 @@ class Store:
 
     async def _saves(self, client: Redis) -> bool:
         try:
-            return bool((await client.config_get("save")).get(b"save"))
+            found: dict[Any, Any] = await client.config_get("save")
+            return any(found.values())
         except (redis_errors.RedisError, OSError):
             return True  # managed servers often forbid CONFIG; then there is nothing to say
 
