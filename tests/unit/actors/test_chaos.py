@@ -59,7 +59,7 @@ class Monkey(Actor[str]):
         )
 
 
-DIRECTIVES = [*Directive, Directive.RESTART, Directive.RESTART]
+DIRECTIVES: list[Directive] = [*Directive, Directive.RESTART, Directive.RESTART]
 
 
 def decide(error: Exception) -> Directive:
