@@ -70,7 +70,7 @@ class Node(Record):
 
 def test_a_record_is_an_attrs_class_with_the_fields_it_declares() -> None:
     order = Order(order_id=1, created_at=NOON)
-    assert attrs.has(Order)
+    assert attrs.has(Orders)
     evolve: Any = vars(attrs)["evolve"]  # mypy knows records by dataclass_transform, not as attrs classes
     assert (order.order_id, order.amount, order.items) == (1, 0, [])
     assert repr(Item(name="tea")) == "Item(name='tea', price=1.0)"
