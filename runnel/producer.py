@@ -39,10 +39,6 @@ class Part:
     values: list[bytes] = field(factory=list)
     ids: "asyncio.Future[list[str]]" = Factory(lambda: asyncio.get_running_loop().create_future())
 
-    def fits(self, size: int, most_entries: int) -> bool:
-        """Whether one more entry of `size` bytes still goes in."""
-        return not self.entries or (self.entries < most_entries and self.size + size <= MOST_BYTES)
-
 
 @define(eq=False)
 class _Append:
@@ -65,11 +61,6 @@ class Lane:
     travelling: _Append | None = None
     sequence: int = 0
     one_by_one: bool = False
-
-    @property
-    def most_entries(self) -> int:
-        """How many entries a part may hold so that an empty partition has room for it."""
-        return min(MOST_ENTRIES, self.cap)
 
     def next_append(self, producer: str) -> _Append | None:
         """What to send now: what was not answered yet, or else as many waiting parts of one shape as go together."""
@@ -98,7 +89,7 @@ class Lane:
         while self.waiting and not self.one_by_one and not first.explicit_ids:
             part = self.waiting[0]
             entries, size = entries + part.entries, size + part.size
-            if part.names != first.names or part.explicit_ids or entries > self.most_entries or size > MOST_BYTES:
+            if part.names != first.names or part.explicit_ids or entries > min(MOST_ENTRIES, self.cap) or size > MOST_BYTES:
                 break
             parts.append(self.waiting.popleft())
         return parts

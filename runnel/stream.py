@@ -1,15 +1,17 @@
 """Streams: from a record to its key, its partition, and its place in the log."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 from attrs import evolve, field, frozen
+from xxhash import xxh64_intdigest as xxh64
 
 from runnel.errors import ConfigurationError, RecordError
-from runnel.producer import Lane, Part, Producer
-from runnel.records import Codec, Serializer, default_hasher, make_codec
+from runnel.producer import MOST_BYTES, MOST_ENTRIES, Lane, Part, Producer
+from runnel.records import Codec, Serializer, default_hasher, key_bytes, make_codec
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Overflow
 
@@ -33,11 +35,6 @@ class Home(Protocol):
 
     async def producer_for(self, stream: "Stream[Any]") -> Producer:
         """The running loop's producer, once the stream's options are checked against what the server remembers."""
-
-
-def default_partition_key(key: object) -> bytes:
-    """A partition key as bytes: UTF-8 of `str(key)`; bytes as they are."""
-    return key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogateescape")
 
 
 @frozen(eq=False, kw_only=True)
@@ -100,7 +97,7 @@ class Stream(Generic[R]):
         Cancelling it leaves open which records are in the log, never their order.
         """
         producer = await self.app.producer_for(self)
-        sending = _Sending(self, producer, headers, None if stream_ids is None else list(stream_ids))
+        sending = _Sending(self, producer, headers, _explicit_ids(self, stream_ids, len(records)))
         sending.add(records, key)
         if sending.parts:
             await producer.send(sending.parts, self.app.send_timeout)
@@ -140,47 +137,61 @@ class _Sending:
         self._stream = stream
         self._producer = producer
         self._tail = (orjson.dumps(dict(headers)),) if headers else ()
-        self._names_after = (KEY, HEADERS) if headers else (KEY,)
-        self._ids = ids
+        self._own_names = (KEY, HEADERS) if headers else (KEY,)
+        self._ids = None if ids is None else iter(ids)
         self._open: dict[int, Part] = {}
-        self._places: list[tuple[Part, int]] = []
+        self._order: list[Part] = []
         self.parts: list[tuple[Lane, Part]] = []
 
     def add(self, records: Sequence[Any], key: object) -> None:
-        stream = self._stream
-        if self._ids is not None and len(self._ids) != len(records):
-            raise RecordError(f"stream {stream.name!r}: {len(records)} records came with {len(self._ids)} stream_ids")
-        encode, key_of, tail = stream.codec.encode, stream.key_of, self._tail
-        hasher, count = stream.hasher or default_hasher, stream.partition_count
-        for i, record in enumerate(records):
+        """Encode the records and put each into the part of its partition."""
+        stream, ids, opened, order, tail = self._stream, self._ids, self._open, self._order, self._tail
+        encode, key_of, hasher, count = stream.codec.encode, stream.key_of, stream.hasher, stream.partition_count
+        most = min(MOST_ENTRIES, stream.partition_size)
+        for record in records:
             fields = encode(record)
-            of = key if key is not None else key_of(record)
-            number = hasher(of) % count
-            values = (*fields[1::2], default_partition_key(of), *tail)
-            self._put(number, fields, values, None if self._ids is None else self._ids[i])
+            of = key_of(record) if key is None else key
+            text = key_bytes(of)
+            number = (xxh64(text) if hasher is None else hasher(of)) % count
+            if len(fields) == 2 and not tail:
+                values: tuple[bytes, ...] = (fields[1], text)
+                size = len(fields[1]) + len(text)
+            else:
+                values = (*fields[1::2], text, *tail)
+                size = sum(map(len, values))
+            part = opened.get(number)
+            if part is None or part.entries == most or part.size + size > MOST_BYTES:
+                part = opened[number] = self._begin(number, fields)
+            if ids is not None:
+                part.values.append(next(ids).encode())
+            part.values += values
+            part.entries += 1
+            part.size += size
+            order.append(part)
 
-    def _put(self, number: int, fields: list[bytes], values: tuple[bytes, ...], entry_id: str | None) -> None:
-        part = self._open.get(number)
-        size = sum(map(len, values))
-        if part is None or not part.fits(size, self.parts[-1][0].most_entries):
-            part = self._begin(number, fields, entry_id is not None)
-        if entry_id is not None:
-            part.values.append(entry_id.encode())
-        part.values += values
-        self._places.append((part, part.entries))
-        part.entries += 1
-        part.size += size
-
-    def _begin(self, number: int, fields: list[bytes], explicit: bool) -> Part:
+    def _begin(self, number: int, fields: list[bytes]) -> Part:
         stream = self._stream
-        part = self._open[number] = Part((*fields[::2], *self._names_after), explicit)
-        lane = self._producer.lane(stream.partitions[number], stream.partition_size, stream.overflow)
-        self.parts.append((lane, part))
+        part = Part((*fields[::2], *self._own_names), self._ids is not None)
+        self.parts.append((self._producer.lane(stream.partitions[number], stream.partition_size, stream.overflow), part))
         return part
 
     def ids(self) -> list[str]:
-        answers: dict[Part, list[str]] = {part: part.ids.result() for _, part in self.parts}
-        return [answers[part][place] for part, place in self._places]
+        """The ids of the records' events, in the order of the records."""
+        answers = {part: iter(part.ids.result()) for _, part in self.parts}
+        return [next(answers[part]) for part in self._order]
+
+
+def _explicit_ids(stream: Stream[Any], ids: Iterable[str] | None, records: int) -> list[str] | None:
+    """The ids that the caller chose; None when Redis is to choose them, which 0.1 wrote as a list of "*"."""
+    chosen = None if ids is None else list(ids)
+    if not chosen or set(chosen) == {"*"}:
+        return None
+    if len(chosen) != records:
+        raise RecordError(f"stream {stream.name!r}: {records} records came with {len(chosen)} stream_ids")
+    for entry_id in chosen:
+        if not re.fullmatch(r"[0-9]{1,20}-[0-9]{1,20}", entry_id):
+            raise RecordError(f"stream {stream.name!r}: stream id {entry_id!r} is not of the form 1595369377000-0")
+    return chosen
 
 
 def _check_options(stream: Stream[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from runnel.records.codec import Codec
 from runnel.records.compression import LZ4, Compressor, Gzip, Zstd
-from runnel.records.hashing import default_hasher
+from runnel.records.hashing import default_hasher, key_bytes
 from runnel.records.making import MAX_PAYLOAD, build, make_codec
 from runnel.records.record import Record
 from runnel.records.serialization import JSONSerializer, Serializer
@@ -19,5 +19,6 @@ __all__ = [
     "Zstd",
     "build",
     "default_hasher",
+    "key_bytes",
     "make_codec",
 ]

@@ -10,9 +10,16 @@ from runnel.records.mismatch import shortened
 
 
 def default_hasher(key: Any) -> int:
-    """xxh64 (seed 0) of the key's bytes.
+    """xxh64 (seed 0) of the key's bytes, see `key_bytes`.
 
-    The bytes are those of a bytes key, else the UTF-8 of its text:
+    Raises:
+        RecordError: The key is None, or its text differs from process to process.
+    """
+    return xxhash.xxh64_intdigest(key_bytes(key))
+
+
+def key_bytes(key: Any) -> bytes:
+    """A partition key as the bytes that are hashed and stored: a bytes key itself, else the UTF-8 of its text.
 
     ============  =============================  ==================
     key           text                           example
@@ -34,18 +41,18 @@ def default_hasher(key: Any) -> int:
         RecordError: The key is None (such an event belongs nowhere), or its text differs from process to process.
     """
     if key.__class__ is str or key.__class__ is int:
-        return _hashed(str(key), key)
+        return _utf8(str(key), key)
     if isinstance(key, Enum):
-        return default_hasher(key.value)
+        return key_bytes(key.value)
     if isinstance(key, (bytes, bytearray, memoryview)):
-        return xxhash.xxh64_intdigest(bytes(key))
+        return bytes(key)
     if key is None:
         raise RecordError("the partition key is None: an event without a key cannot be routed")
     if _is_inherited(key, "__str__") and _is_inherited(key, "__repr__"):
         raise RecordError(f"the partition key {shortened(key)} has no text of its own: use a str, int, UUID or bytes")
     if isinstance(key, (set, frozenset)):
         raise RecordError(f"the partition key {shortened(key)} has no fixed order: use a str, int, UUID or bytes")
-    return _hashed(str(key), key)
+    return _utf8(str(key), key)
 
 
 def _is_inherited(key: Any, method: str) -> bool:
@@ -53,8 +60,8 @@ def _is_inherited(key: Any, method: str) -> bool:
     return getattr(type(key), method) is getattr(object, method)
 
 
-def _hashed(text: str, key: Any) -> int:
+def _utf8(text: str, key: Any) -> bytes:
     try:
-        return xxhash.xxh64_intdigest(text.encode())
+        return text.encode()
     except UnicodeEncodeError:
         raise RecordError(f"the partition key {shortened(key)} is not valid Unicode") from None

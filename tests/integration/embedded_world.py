@@ -1,5 +1,7 @@
 """What the tests of the embedded server see and do from outside: its processes, and users that are processes."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from runnel.store import guardian
 from runnel.store.embedded import EmbeddedServer, start_embedded
@@ -45,9 +49,11 @@ class User:
         self.server, self.child = (*words, 0)[:2]
 
     def end(self, *, kill: bool = False) -> None:
-        """Let it go politely, or kill it."""
+        """Let it go politely, or kill it and its child."""
         if kill:
             self.process.kill()
+        if kill and self.child and alive(self.child):
+            os.kill(self.child, signal.SIGKILL)  # it has our pipe
         self.process.communicate()
 
 
@@ -115,7 +121,7 @@ class World:
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """A client of the server that is in use now."""
+        """A client of the server that is in use now, which does not try again where the server is not ready."""
         path = str(self.used[-1].socket)
-        with redis.Redis(unix_socket_path=path, decode_responses=True) as client:
+        with redis.Redis(unix_socket_path=path, decode_responses=True, retry=Retry(NoBackoff(), 0)) as client:
             yield client

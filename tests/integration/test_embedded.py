@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,9 @@ async def test_names_of_the_same_folder_share_one_server(world: World, monkeypat
     link = world.folder.with_name("link")
     link.symlink_to(world.folder)
     monkeypatch.chdir(world.folder.parent)
-    monkeypatch.setenv("TMPDIR", "/var/tmp")
-    sockets = {world.use(name).socket for name in (world.folder, link, Path("data"), Path("../x/../") / world.folder)}
-    assert len(sockets) == 1
+    first = world.use()
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")  # another process may have another TMPDIR
+    assert {world.use(name).socket for name in (link, Path("data"), Path("x/../data"))} == {first.socket}
     assert len(world.servers()) == 1
 
 
@@ -196,7 +197,6 @@ async def test_a_forked_child_is_not_a_user(world: World) -> None:
     user.process.wait()
     await wait_until(lambda: not world.processes(), what="stopped though the child lives")
     assert alive(user.child)
-    os.kill(user.child, signal.SIGKILL)
 
 
 async def test_a_stale_socket_is_no_hindrance(world: World) -> None:

@@ -40,17 +40,22 @@ if length + entries > cap then
   end
 end
 
--- The first id's millisecond is used for all: one ms-* after the other, they count up, so the first one tells them all.
-local command, first = {'XADD', log, '*'}, nil
-for i = 1, width do command[2 + 2 * i] = ARGV[6 + i] end
-for at = first_value, #ARGV, step do
-  local value = at
-  if explicit then command[3], value = ARGV[at], at + 1 end
-  for i = 0, width - 1 do command[5 + 2 * i] = ARGV[value + i] end
-  local id = redis.call(unpack(command))
-  if not first then
-    first = id
-    if not explicit then command[3] = string.match(id, '^%d+') .. '-*' end
+-- The first id's millisecond is used for all: with ms-* they count up from the first one, which thus tells them all.
+local call, id, first = redis.call, '*', nil
+local function added(entry_id)
+  if not first then first, id = entry_id, string.match(entry_id, '^%d+') .. '-*' end
+end
+if width == 2 and not explicit then -- the usual shape, without building a table for each entry
+  local name, key_name = ARGV[7], ARGV[8]
+  added(call('XADD', log, id, name, ARGV[9], key_name, ARGV[10]))
+  for at = 11, #ARGV, 2 do call('XADD', log, id, name, ARGV[at], key_name, ARGV[at + 1]) end
+else
+  local command = {'XADD', log, '*'}
+  for i = 1, width do command[2 + 2 * i] = ARGV[6 + i] end
+  for at = first_value, #ARGV, step do
+    command[3] = explicit and ARGV[at] or id
+    for i = 1, width do command[3 + 2 * i] = ARGV[at + step - width + i - 1] end
+    added(call(unpack(command)))
   end
 end
 redis.call('HSET', producer, 'sequence', ARGV[1], 'first', first)
