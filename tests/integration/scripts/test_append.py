@@ -137,10 +137,20 @@ async def test_an_id_that_is_not_above_the_last_one_refuses_all_of_them(
     assert bench.everything() == before
 
 
-@pytest.mark.parametrize("last", ["5-9", "9-9", "5-9007199254740992"])
-async def test_an_id_that_is_above_the_last_one_by_number_is_taken(bench: Bench, last: str) -> None:
+@pytest.mark.parametrize(
+    ("last", "entry_id"),
+    [
+        ("5-9", "10-0"),
+        ("9-9", "10-0"),
+        ("5-9", "5-10"),
+        ("5-9007199254740992", "5-9007199254740993"),
+        ("9007199254740992-0", "9007199254740993-0"),
+        ("1-18446744073709551614", "1-18446744073709551615"),
+    ],
+)
+async def test_an_id_that_is_above_the_last_one_by_number_is_taken(bench: Bench, last: str, entry_id: str) -> None:
     await bench.fill(last)
-    assert await bench.append(b"a", sequence=1, ids=["10-0"]) == Appended(b"10-0", 0)
+    assert await bench.append(b"a", sequence=1, ids=[entry_id]) == Appended(entry_id.encode(), 0)
 
 
 async def test_an_id_may_not_lie_below_that_of_an_entry_that_is_gone(bench: Bench) -> None:
