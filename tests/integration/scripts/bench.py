@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import redis
 from attrs import define, field
 
 from runnel.store import scripts
@@ -21,7 +20,7 @@ class Bench:
     """What the tests of scripts work with: `link` runs them, `redis` looks at what they left."""
 
     link: Link
-    redis: redis.Redis
+    redis: Any
     keys: PartitionKeys = field(factory=lambda: PartitionKeys("shop", "orders", 3))
 
     async def run(self, call: Call[T]) -> T:
@@ -36,15 +35,18 @@ class Bench:
         overflow: Overflow = "block",
         ids: Sequence[str] | None = None,
         lifetime: float = 600.0,
+        names: Sequence[bytes] = (b"data",),
     ) -> AppendAnswer:
+        """Append entries: each has its value in every field."""
         flat: list[bytes] = []
         for at, value in enumerate(values):
-            flat += [value] if ids is None else [ids[at].encode(), value]
+            flat += [] if ids is None else [ids[at].encode()]
+            flat += [value] * len(names)
         call = scripts.append(
             self.keys,
             producer,
             sequence,
-            [b"data"],
+            names,
             flat,
             cap=cap,
             overflow=overflow,
@@ -102,13 +104,11 @@ class Bench:
 
     @property
     def slot(self) -> dict[str, str]:
-        found: dict[str, str] = self.redis.hgetall(self.keys.slot(PROCESSOR).decode())
-        return found
+        return dict(self.redis.hgetall(self.keys.slot(PROCESSOR)))
 
     @property
     def cursors(self) -> dict[str, str]:
-        found: dict[str, str] = self.redis.hgetall(self.keys.cursors.decode())
-        return found
+        return dict(self.redis.hgetall(self.keys.cursors))
 
     @property
     def ids(self) -> list[str]:

@@ -50,7 +50,7 @@ async def test_sequences_are_compared_as_numbers(bench: Bench) -> None:
 
 
 async def test_the_mark_of_a_producer_lives_as_long_as_was_said_after_its_last_append(bench: Bench) -> None:
-    mark = bench.keys.producer("till").decode()
+    mark = bench.keys.producer("till")
     await bench.append(b"a", sequence=1, lifetime=50)
     assert 49_000 < bench.redis.pttl(mark) <= 50_000
     await bench.append(b"b", sequence=2, lifetime=600)
@@ -73,23 +73,38 @@ async def test_a_repeated_sequence_is_answered_though_the_partition_is_full_by_n
 # ── ids ──
 
 
+shapes = pytest.mark.parametrize("names", [[b"data"], [b"data", b"~key"], [b"data", b"~key", b"~headers"]], ids=len)
+"""The script knows a shorter way for entries of two fields."""
+
+
+@shapes
+async def test_entries_have_the_fields_they_were_given(bench: Bench, names: list[bytes]) -> None:
+    await bench.append(b"a", b"b", sequence=1, names=names)
+    await bench.append(b"c", b"d", sequence=2, names=names, ids=["99999999999999-0", "99999999999999-1"])
+    found = [fields for _, fields in bench.redis.xrange(bench.keys.log)]
+    assert found == [{name.decode(): value for name in names} for value in "abcd"]
+
+
+@shapes
 @pytest.mark.parametrize("count", [1, 2, 500])
-async def test_ids_count_up_from_the_first(bench: Bench, count: int) -> None:
-    answer = await bench.append(*[b"x"] * count, sequence=1)
+async def test_ids_count_up_from_the_first(bench: Bench, count: int, names: list[bytes]) -> None:
+    answer = await bench.append(*[b"x"] * count, sequence=1, names=names)
     assert isinstance(answer, Appended)
     assert bench.ids == ids_from(answer.first, count)
 
 
-async def test_ids_count_up_though_the_servers_clock_moves_on_meanwhile(bench: Bench) -> None:
+@shapes
+async def test_ids_count_up_though_the_servers_clock_moves_on_meanwhile(bench: Bench, names: list[bytes]) -> None:
     payload = b"x" * 20_000  # 10 MB take the server some milliseconds
-    answer = await bench.append(*[payload] * 500, sequence=1)
+    answer = await bench.append(*[payload] * 500, sequence=1, names=names)
     assert isinstance(answer, Appended)
     assert bench.ids == ids_from(answer.first, 500)
 
 
-async def test_ids_count_up_behind_a_last_id_that_lies_in_the_future(bench: Bench) -> None:
+@shapes
+async def test_ids_count_up_behind_a_last_id_that_lies_in_the_future(bench: Bench, names: list[bytes]) -> None:
     await bench.fill("99999999999999-5")
-    answer = await bench.append(b"a", b"b", sequence=1)
+    answer = await bench.append(b"a", b"b", sequence=1, names=names)
     assert answer == Appended(b"99999999999999-6", 0)
     assert bench.ids == ["99999999999999-5", "99999999999999-6", "99999999999999-7"]
 
@@ -179,14 +194,14 @@ async def test_it_may_be_filled_to_the_last_place(bench: Bench) -> None:
 @pytest.mark.parametrize("overflow", ["block", "reject"])
 async def test_full_names_the_processor_that_holds_back_and_its_cursor(bench: Bench, overflow: str) -> None:
     await bench.fill("1-0", "2-0", "3-0")
-    bench.redis.hset(bench.keys.cursors.decode(), mapping={"fast": "3-0", "slow": "1-0", "middling": "2-0"})
+    bench.redis.hset(bench.keys.cursors, mapping={"fast": "3-0", "slow": "1-0", "middling": "2-0"})
     answer = await bench.append(b"a", b"b", sequence=1, cap=3, overflow=overflow)  # type: ignore[arg-type]
     assert answer == Full(1, "slow", "1-0")
 
 
 async def test_at_the_cap_what_all_have_done_makes_room(bench: Bench) -> None:
     await bench.fill("1-0", "2-0", "3-0")
-    bench.redis.hset(bench.keys.cursors.decode(), mapping={"fast": "3-0", "slow": "2-0"})
+    bench.redis.hset(bench.keys.cursors, mapping={"fast": "3-0", "slow": "2-0"})
     assert isinstance(await bench.append(b"a", b"b", sequence=1, cap=3), Appended)
     assert bench.payloads == ["x", "a", "b"]
     assert bench.ids[0] == "3-0"
@@ -194,26 +209,26 @@ async def test_at_the_cap_what_all_have_done_makes_room(bench: Bench) -> None:
 
 async def test_below_the_cap_nothing_is_dropped(bench: Bench) -> None:
     await bench.fill("1-0", "2-0")
-    bench.redis.hset(bench.keys.cursors.decode(), "fast", "2-0")
+    bench.redis.hset(bench.keys.cursors, "fast", "2-0")
     await bench.append(b"a", sequence=1, cap=3)
     assert len(bench.ids) == 3
 
 
 async def test_drop_oldest_drops_what_it_must_and_counts_it(bench: Bench) -> None:
     await bench.fill("1-0", "2-0", "3-0")
-    bench.redis.hset(bench.keys.cursors.decode(), "slow", "1-0")
+    bench.redis.hset(bench.keys.cursors, "slow", "1-0")
     answer = await bench.append(b"a", b"b", sequence=1, cap=3, overflow="drop_oldest")
     assert isinstance(answer, Appended)
     assert answer.dropped == 1  # 1-0 was done, 2-0 was not
     assert bench.payloads == ["x", "a", "b"]
-    assert bench.redis.hget(bench.keys.counts.decode(), "dropped") == "1"
+    assert bench.redis.hget(bench.keys.counts, "dropped") == "1"
 
 
 async def test_drop_oldest_counts_all_it_ever_dropped(bench: Bench) -> None:
     for sequence in range(1, 6):
         await bench.append(b"%d" % sequence, sequence=sequence, cap=2, overflow="drop_oldest")
     assert bench.payloads == ["4", "5"]
-    assert bench.redis.hget(bench.keys.counts.decode(), "dropped") == "3"
+    assert bench.redis.hget(bench.keys.counts, "dropped") == "3"
 
 
 async def test_drop_oldest_drops_once_however_often_it_is_sent(bench: Bench) -> None:
@@ -221,12 +236,12 @@ async def test_drop_oldest_drops_once_however_often_it_is_sent(bench: Bench) -> 
     await bench.append(b"c", sequence=2, cap=2, overflow="drop_oldest")
     await bench.append(b"c", sequence=2, cap=2, overflow="drop_oldest")
     assert bench.payloads == ["b", "c"]
-    assert bench.redis.hget(bench.keys.counts.decode(), "dropped") == "1"
+    assert bench.redis.hget(bench.keys.counts, "dropped") == "1"
 
 
 async def test_a_mark_that_has_gone_is_no_protection(bench: Bench) -> None:
     """Why `send` stops sending again after at most 300 s: a mark lives for 600."""
     await bench.append(b"a", sequence=1, lifetime=0.001)
-    await wait_until(lambda: not bench.redis.exists(bench.keys.producer("till").decode()))
+    await wait_until(lambda: not bench.redis.exists(bench.keys.producer("till")))
     await bench.append(b"a", sequence=1)
     assert bench.payloads == ["a", "a"]

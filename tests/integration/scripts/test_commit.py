@@ -75,7 +75,7 @@ async def test_without_a_term_nothing_can_be_committed(bench: Bench) -> None:
 
 async def test_a_commit_of_another_history_is_refused(bench: Bench) -> None:
     token = await bench.take()
-    bench.redis.hset(bench.keys.slot(PROCESSOR).decode(), "history", "0" * 40)
+    bench.redis.hset(bench.keys.slot(PROCESSOR), "history", "0" * 40)
     before = bench.everything()
     assert await bench.commit(token, 1, "1-0") == "FENCED"
     assert not await bench.renew(token)

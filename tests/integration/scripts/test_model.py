@@ -213,8 +213,8 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def the_history_changes(self) -> None:
-        self.bench.redis.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
-        self.bench.redis.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+        self.bench.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+        self.bench.redis.execute_command("REPLICAOF", "NO", "ONE")
         self.model.history += 1
 
     # ── both sides ──

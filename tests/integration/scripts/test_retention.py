@@ -11,7 +11,7 @@ LARGEST = 18_446_744_073_709_551_615
 
 
 def note(bench: Bench, **cursors: str) -> None:
-    bench.redis.hset(bench.keys.cursors.decode(), mapping=cursors)
+    bench.redis.hset(bench.keys.cursors, mapping=cursors)
 
 
 # ── trim ──
