@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import orjson
 
 from runnel.clock import Clock
-from runnel.errors import ConfigurationError, RecordError
+from runnel.errors import ConfigurationError, RecordError, StoreError, StreamFull
 from runnel.interfaces import Middleware
 from runnel.position import Position
 from runnel.settings import Duration, seconds
@@ -307,13 +307,21 @@ class Events(Generic[R]):
         return items
 
     async def _tell_middleware(self, error: Exception) -> None:
-        """Raise an error at the `yield` of every middleware, the one nearest to the function first."""
+        """Raise an error at the `yield` of every middleware, the one nearest to the function first.
+
+        Raises:
+            StoreError, StreamFull: A middleware could not keep what failed, so it must stay the next event.
+            ConfigurationError: A middleware swallowed the error and yields on.
+        """
         pipeline, self._pipeline = self._pipeline, []
         for name, generator in reversed(pipeline):
             try:
                 await generator.athrow(error)
             except StopAsyncIteration:
                 pass
+            except (StoreError, StreamFull):  # it could not put the event elsewhere: the event has not failed, it waits
+                self._source.position.out = 0
+                raise
             except Exception as raised:
                 if raised is not error:
                     log.exception("middleware failed", extra={"middleware": name, "processor": self.group})
@@ -331,7 +339,7 @@ class Events(Generic[R]):
         """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
 
         Raises:
-            ConfigurationError: A middleware swallowed the error and yields on.
+            StoreError, StreamFull, ConfigurationError: As `_tell_middleware`.
         """
         try:
             if error is not None:

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
+from runnel.errors import ConfigurationError
 from runnel.store.keys import PartitionKeys
 
 T = TypeVar("T")
@@ -21,6 +22,19 @@ CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
 
 START = b"0-0"
 """The cursor before all entries."""
+
+
+LARGEST = 2**64 - 1
+"""The largest number that either part of an id may be."""
+
+
+def entry_id(text: str) -> bytes | None:
+    """An entry's id ("ms-seq", two numbers of up to 64 bits) as the scripts compare it, or None if it is none."""
+    ms, dash, seq = text.partition("-")
+    if not (dash and text.isascii() and ms.isdigit() and seq.isdigit() and len(text) < 64):
+        return None
+    numbers = int(ms), int(seq)
+    return b"%d-%d" % numbers if max(numbers) <= LARGEST else None
 
 
 @frozen
@@ -211,9 +225,15 @@ def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> C
     """Set a processor's cursor ("earliest", "latest" or an id) and fence the partition's owner.
 
     `count` goes with an id: how many entries the log had, since it began, up to it.
+
+    Raises:
+        ConfigurationError: The cursor is none of these. In the hash of cursors it would break every later append.
     """
+    to = cursor.encode() if cursor in ("earliest", "latest") else entry_id(cursor)
+    if to is None:
+        raise ConfigurationError(f'{cursor!r} is no cursor: give "earliest", "latest" or an id like 1595369377000-0')
     keys_used = (keys.slot(processor), keys.cursors, keys.log)
-    return Call(SCRIPTS["reset"], keys_used, (processor, cursor, b"%d" % count), bytes)
+    return Call(SCRIPTS["reset"], keys_used, (processor, to, b"%d" % count), bytes)
 
 
 def measure(keys: PartitionKeys, after: bytes) -> Call[tuple[int, bytes, int]]:
