@@ -180,10 +180,10 @@ class App:
 
     @property
     def redis(self) -> Redis:
-        """The `redis.asyncio` client of the running event loop, for your own commands; `await app.open()` first.
+        """The `redis.asyncio` client of the running event loop, for your own commands.
 
         Raises:
-            ConfigurationError: The app is not open in this loop.
+            ConfigurationError: `redis_url` is not a URL of a server.
         """
         return self._session().store.redis
 

@@ -46,11 +46,8 @@ def io_timeout(seconds: float | None) -> asyncio.Timeout:
 class SystemClock:
     """The machine's clocks and the running event loop's timers."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         return asyncio.get_running_loop().call_later(delay, callback)

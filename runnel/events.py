@@ -234,22 +234,27 @@ class Events(Generic[R]):
             attempt = 1
 
     async def _record_batches(self, n: int, within: float) -> AsyncGenerator[list[R], None]:
-        decode, position = self.stream.codec.decode, self._source.position
+        decode = self.stream.codec.decode
         async for batch in self._batches(n, within):
-            records: list[R] = []
             try:
-                for _, fields in batch:
-                    records.append(decode(fields))
-            except RecordError as error:
-                if records:  # those before the culprit first; then it comes alone, as the first of the next batch
-                    position.out = len(records)
-                    yield records
-                    continue
-                position.out = 1
-                if not self._source.excuses(error):
-                    raise
-            else:
+                records = [decode(fields) for _, fields in batch]
+            except RecordError:
+                records = self._before_culprit(batch)
+            if records:
                 yield records
+
+    def _before_culprit(self, batch: list[tuple[bytes, list[bytes]]]) -> list[R]:
+        """The records before the first event that does not decode. It comes next, alone: then it has failed."""
+        position = self._source.position
+        records: list[R] = []
+        try:
+            for _, fields in batch:
+                records.append(self.stream.codec.decode(fields))
+        except RecordError as error:
+            position.out = len(records) or 1
+            if not records and not self._source.excuses(error):
+                raise
+        return records
 
     # ── middleware ──
 

@@ -16,7 +16,7 @@ from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.processor import Processor
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
-from runnel.roles.processor import ProcessorSupervisor, escalate
+from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
 from runnel.store import scripts
 from runnel.store.client import Store
 
@@ -145,6 +145,7 @@ class Worker:
         coordinator = system.spawn(
             lambda: Coordinator(self.id, store.link(), store.link(), halted),
             name="coordinator",
+            mailbox=CONTROL_MAILBOX,
             supervision=OneForOne(decide=escalate),  # what it knew of leases is gone: stop, and let others take over
         )
         supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
@@ -152,6 +153,7 @@ class Worker:
             system.spawn(
                 lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]
                 name=processor.options.name,
+                mailbox=CONTROL_MAILBOX,
                 supervision=supervision,
             )
         return coordinator

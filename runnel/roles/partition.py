@@ -116,20 +116,24 @@ class Partition(Actor[PartitionMessage]):
     async def fill(self, timeout: float | None = None) -> bool:
         """Take the next batch in hand. False when time is up, or the partition is to stop."""
         self._give_room()
-        if timeout is not None:
-            self.set_timer(TimeIsUp, TimeIsUp(), timeout)
         try:
-            message = await self.next()
+            message = self.next_nowait() or await self._wait_for_batch(timeout)
         except ActorStopping:
             return False
-        finally:
-            if timeout is not None:
-                self.cancel_timer(TimeIsUp)
         if isinstance(message, TimeIsUp):
             return False
         self.batches_in_hand += 1
         self.position.take_in(message.entries)
         return True
+
+    async def _wait_for_batch(self, timeout: float | None) -> PartitionMessage:
+        if timeout is None:
+            return await self.next()
+        self.set_timer(TimeIsUp, TimeIsUp(), timeout)
+        try:
+            return await self.next()
+        finally:
+            self.cancel_timer(TimeIsUp)
 
     def excuses(self, error: RecordError) -> bool:
         """Whether an event that does not decode is passed over; if not, it has failed, whatever the function does."""
