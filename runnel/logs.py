@@ -114,6 +114,8 @@ class _StandardError(logging.StreamHandler[Any]):
 
 
 def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_short, value))
     text = " ".join(str(value).split())
     return repr(text) if " " in text else text
 

@@ -28,7 +28,7 @@ class LiveView:
     """Shows a worker while the `async with` lasts; what is printed and logged meanwhile appears above."""
 
     worker: Worker
-    console: Console = field(factory=Console)
+    console: Console = field(factory=lambda: Console(file=sys.stdout))  # the real one, which is replaced meanwhile
     _meter: Meter = field(factory=Meter)
     _began: float = 0.0
     _outputs: list[Output] = field(factory=list)

@@ -13,6 +13,12 @@ from runnel.actors.snapshot import State
 BAR = 8
 """Cells of a mailbox bar."""
 
+GAP = 2
+"""Cells between columns."""
+
+LEAST = 15
+"""A column that would have to be narrower than this, and than it needs, is left out."""
+
 _STYLES = {
     State.IDLE: "dim",
     State.RUNNING: "green",
@@ -101,24 +107,28 @@ def _brothers(children: Sequence[ActorSnapshot]) -> list[tuple[ActorSnapshot, ..
 
 
 def table(lines: Sequence[Row], width: int) -> RenderableType:
-    """The tree's lines; a narrow terminal sees names, states and errors only."""
-    wide, middle = width >= 100, width >= 60
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-    grid.add_column("actor", no_wrap=True)
-    grid.add_column("state", no_wrap=True)
-    if middle:
-        grid.add_column("mailbox", no_wrap=True)
-        grid.add_column("messages", justify="right", no_wrap=True)
-        grid.add_column("restarts", justify="right", no_wrap=True)
-    if wide:
-        grid.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
-    for row in lines:
-        cells: list[RenderableType] = [Text.assemble((row.indent, "dim"), row.name), state(row)]
-        if middle:
-            cells += [mailbox(row), f"{sum(each.processed for each in row.actors):,}", restarts(row)]
-        if wide:
-            cells.append(details(row))
-        grid.add_row(*cells)
+    """The tree's lines; on a narrow terminal the columns that matter most."""
+    columns: dict[str, list[Text]] = {
+        "actor": [Text.assemble((row.indent, "dim"), row.name) for row in lines],
+        "state": [state(row) for row in lines],
+        "mailbox": [mailbox(row) for row in lines],
+        "messages": [Text(f"{sum(each.processed for each in row.actors):,}") for row in lines],
+        "restarts": [restarts(row) for row in lines],
+        "": [details(row) for row in lines],
+    }
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    left, shown = width, []
+    for name, cells in columns.items():
+        needs = max(len(name), *(cell.cell_len for cell in cells)) + GAP
+        if left < min(needs, LEAST):
+            break
+        for cell in cells:
+            cell.truncate(max(1, left - GAP), overflow="ellipsis")
+        left -= needs
+        shown.append(cells)
+        grid.add_column(name, no_wrap=True, justify="right" if name in ("messages", "restarts") else "left")
+    for at in range(len(lines)):
+        grid.add_row(*(cells[at] for cells in shown))
     return grid
 
 
