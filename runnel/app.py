@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 from attrs import define, evolve, field
-from redis.asyncio import Redis
 
 from runnel.clock import Clock, SystemClock
 from runnel.errors import ConfigurationError
@@ -17,7 +16,7 @@ from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.producer import Producer
 from runnel.records import Serializer, default_hasher
 from runnel.settings import MEANINGLESS, Duration, Settings, load_settings, seconds, warn_meaningless
-from runnel.store.client import Store
+from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
 from runnel.stream import Stream
 
@@ -180,10 +179,10 @@ class App:
 
     @property
     def redis(self) -> Redis:
-        """The `redis.asyncio` client of the running event loop, for your own commands; `await app.open()` first.
+        """The `redis.asyncio` client of the running event loop, for your own commands.
 
         Raises:
-            ConfigurationError: The app is not open in this loop.
+            ConfigurationError: `redis_url` is not a URL of a server.
         """
         return self._session().store.redis
 

@@ -1,4 +1,4 @@
-"""Values that are one of a few: `Enum`, `Flag` and `Literal`. They are stored by value, so that members can be renamed."""
+"""Values that are one of a few: `Enum`, `Flag`, `Literal`. They are stored by value, so that members can be renamed."""
 
 from enum import Enum, Flag
 from typing import Any

@@ -20,6 +20,7 @@ from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
 from runnel.records.record import Record, record_fields
 from runnel.records.shapes import Dump, Load
 
+# Without linecache below: cattrs would keep the text of each function for ever, and codecs are made anew by every clone.
 _converter = Converter(detailed_validation=False)
 
 
@@ -84,7 +85,9 @@ class Fast:
 
     def _fields_dumper(self, cls: type, fields: tuple[Field, ...]) -> Dump:
         hooks = {field.name: override(unstruct_hook=field.shape.dumper(self)) for field in fields}
-        return make_dict_unstructure_fn_from_attrs(_attributes(fields, hooks), cls, _converter)
+        return make_dict_unstructure_fn_from_attrs(
+            _attributes(fields, hooks), cls, _converter, _cattrs_use_linecache=False
+        )
 
 
 def _attributes(

@@ -10,6 +10,8 @@ from typing import Any
 from runnel.errors import ConfigurationError, RecordError
 
 _PIECE = 256 * 1024
+_MAX_WINDOW = 128 * 2**20
+_ZSTD_RLE = 1
 
 
 class Compressor:
@@ -99,7 +101,7 @@ class LZ4(Compressor):
                 piece = frame.decompress(data, max_length=pieces.room())
                 data = b""  # the rest of it is kept by the decompressor
                 pieces.add(piece)
-                if not piece and frame.needs_input:
+                if not piece and not frame.eof and frame.needs_input:
                     raise RecordError("lz4: the data is truncated")
         except RuntimeError as error:
             raise RecordError(f"lz4: the data is corrupt ({error})") from None
@@ -109,7 +111,7 @@ class LZ4(Compressor):
 
 
 class Zstd(Compressor):
-    """Zstandard: smaller than gzip, and several times faster.
+    """Zstandard, one frame (RFC 8878): smaller than gzip, and several times faster.
 
     Args:
         level: 1 to 22.
@@ -140,14 +142,29 @@ class Zstd(Compressor):
         """
         pieces = _Pieces("zstd", max_size)
         try:
-            with self._zstd.ZstdDecompressor(max_window_size=2**27).stream_reader(
-                value, read_across_frames=True
-            ) as stream:
+            self._refuse_unless_whole(value)
+            decompressor = self._zstd.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+            with decompressor.stream_reader(value) as stream:
                 while piece := stream.read(pieces.room()):
                     pieces.add(piece)
         except self._zstd.ZstdError as error:
             raise RecordError(f"zstd: the data is corrupt ({error})") from None
         return pieces.joined()
+
+    def _refuse_unless_whole(self, value: bytes) -> None:
+        """Find the end of the frame by its blocks' headers (RFC 8878, 3.1.1): the stream reader is silent about a cut."""
+        end = self._zstd.frame_header_size(value)
+        last = False
+        while not last:
+            header = int.from_bytes(value[end : end + 3], "little")
+            last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+            end += 3 + (1 if kind == _ZSTD_RLE else size)
+            if end > len(value):
+                raise RecordError("zstd: the data is truncated")
+        end += 4 * self._zstd.get_frame_parameters(value).has_checksum
+        if end != len(value):
+            problem = "truncated" if end > len(value) else "followed by something else"
+            raise RecordError(f"zstd: the data is {problem}")
 
 
 class _Pieces:

@@ -3,6 +3,7 @@
 The only code in Runnel that is generated as text. It is written once for each class, when the class is defined.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,7 +114,23 @@ def constructors(
     init, make = names["__init__"], names["make"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = make.__module__ = cls.__module__
+    init.__signature__ = _signature(fields)
     return init, make
+
+
+def _signature(fields: tuple[Field, ...]) -> inspect.Signature:
+    """What help() and editors show of the constructor, without the parameters that only catch mistakes."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            kind,
+            annotation=field.shape.expected,
+            default=inspect.Parameter.empty if field.required else ...,
+        )
+        for field in fields
+    ]
+    return inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *parameters])
 
 
 def _lines_for(field: Field, default: Any) -> list[str]:

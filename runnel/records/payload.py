@@ -41,7 +41,7 @@ class PayloadCodec(Codec[R]):
             if self._compress is not None:
                 payload = self._compress(payload)
         except Exception as error:
-            raise self._not_dumped(record, error) from error
+            raise self._not_dumped(record, error) from (None if isinstance(error, Mismatch) else error)
         if size > self._max_payload:
             raise RecordError(
                 f"{self.record.__name__}: the payload has {size} bytes, more than max_payload, {self._max_payload}"

@@ -79,18 +79,6 @@ class Record:
     def __init__(self, **values: Any) -> None:
         raise ConfigurationError("Record is a base class: declare a subclass with fields")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        check = self.__runnel_checks__.get(name)
-        if check is None:
-            _set_other(self, name, value)
-            return
-        fitting = check(value)
-        if self.__runnel_validated__:
-            attribute = declared(type(self))[name]
-            if attribute.validator is not None:
-                attribute.validator(self, attribute, fitting)
-        self.__dict__[name] = fitting
-
     def to_dict(self) -> dict[str, Any]:
         """The fields by name; records inside become dicts too, other values (a datetime) stay as they are."""
         return {field.name: _plain(getattr(self, field.name)) for field in record_fields(type(self))}
@@ -98,6 +86,24 @@ class Record:
     def dict(self) -> dict[str, Any]:  # the name it had in Runnel 0.1
         """The same as `to_dict`."""
         return self.to_dict()
+
+
+def _assign(record: Record, name: str, value: Any) -> None:
+    """Check what is assigned to a field."""
+    check = record.__runnel_checks__.get(name)
+    if check is None:
+        _assign_other(record, name, value)
+        return
+    fitting = check(value)
+    if record.__runnel_validated__:
+        attribute = declared(type(record))[name]
+        if attribute.validator is not None:
+            attribute.validator(record, attribute, fitting)
+    record.__dict__[name] = fitting
+
+
+# Not defined in the class: mypy takes that for leave to assign any name, where misspelt ones are to be found.
+Record.__setattr__ = _assign  # type: ignore[assignment,method-assign]
 
 
 def record_fields(cls: type) -> tuple[Field, ...]:
@@ -197,7 +203,7 @@ def _init_later(cls: type[Record]) -> Callable[..., None]:
     return init
 
 
-def _set_other(record: Record, name: str, value: Any) -> None:
+def _assign_other(record: Record, name: str, value: Any) -> None:
     """An attribute that is no field: a property's setter may take it, else it would be lost when it is stored."""
     cls = type(record)
     if cls.__runnel_fields__ is None and any(field.name == name for field in record_fields(cls)):

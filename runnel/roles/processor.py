@@ -72,6 +72,11 @@ class Halt:
     error: Exception
 
 
+CONTROL_MAILBOX = 2**16
+"""Room for the few messages that each partition may have under way to an actor that serves them all: these never wait
+for one another, so that they cannot wait in a circle."""
+
+
 def escalate(error: Exception) -> Directive:
     """Without its reader or committer a processor is nothing: it fails as a whole, and its supervisor decides."""
     return Directive.ESCALATE
@@ -102,11 +107,15 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         )
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
-            lambda: Committer(self.open_link(), self.coordinator), name="committer", supervision=together
+            lambda: Committer(self.open_link(), self.coordinator),
+            name="committer",
+            mailbox=CONTROL_MAILBOX,
+            supervision=together,
         )
         self.reader = self.spawn(
             lambda: Reader(self.processor.options, self.open_link(), self.open_link()),
             name="reader",
+            mailbox=CONTROL_MAILBOX,
             supervision=together,
         )
         self.coordinator.tell_nowait(Ready(self.processor, self.ref))
@@ -147,6 +156,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert self.reader is not None
         assert self.committer is not None
         self.reader.tell_nowait(Unfeed(lease=lease))
+        lease.position.closing = True
         await partition.stop(grace=0 if lease.lost else self.processor.options.grace_period)
         if not lease.lost:
             await self.committer.ask(Settle(lease))

@@ -117,7 +117,10 @@ class Reader(Actor[ReaderMessage]):
             case Unfeed():
                 self._forget(message.lease)
             case _Read():
-                self._distribute(message)
+                batches = self._take(message)
+                self._read()  # the server works on it while the partitions work on what it has sent
+                for feed, batch in batches:
+                    feed.partition.tell_nowait(batch)
             case _ReadFailed():
                 self._wait_for_server(message.error)
             case _Resume():
@@ -180,10 +183,11 @@ class Reader(Actor[ReaderMessage]):
         bytes_each = self.options.prefetch_bytes / (ROOM * len(self.feeds))
         return max(1, min(self.options.prefetch_count, int(bytes_each / largest)))
 
-    def _distribute(self, read: _Read) -> None:
+    def _take(self, read: _Read) -> list[tuple[Feed, Batch]]:
         self.reading = {}
         self.failures = 0
         now = self.clock.monotonic()
+        batches = []
         for key, entries in (read.reply or {}).items():
             feed = read.feeds[key]
             if self.feeds.get(key) is not feed:
@@ -193,7 +197,8 @@ class Reader(Actor[ReaderMessage]):
             feed.full_since = now
             self._weigh(feed, entries)
             self.events_read += len(entries)
-            feed.partition.tell_nowait(Batch(entries=entries, lease=feed.lease))
+            batches.append((feed, Batch(entries=entries, lease=feed.lease)))
+        return batches
 
     def _weigh(self, feed: Feed, entries: list[tuple[bytes, list[bytes]]]) -> None:
         """Remember how large entries are: a sample of a batch, the largest counting most."""
@@ -204,17 +209,20 @@ class Reader(Actor[ReaderMessage]):
     # ── getting out of a read that blocks ──
 
     def _wake(self) -> None:
-        if not self.waking and self.client_id is not None:
+        if not self.waking:
             self.waking = True
             self.pipe_to_self(self._unblock(self.reading), lambda _: _Again(), lambda _: _Again())
 
     async def _unblock(self, read: dict[bytes, Feed]) -> None:
-        # The two connections race: the XREAD may not have arrived yet, and is then not unblocked.
+        # The connections race: the XREAD may not have arrived yet, and then there is nothing to unblock.
         try:
-            while self.reading is read and not await self.control.command("CLIENT", "UNBLOCK", self.client_id):
+            while self.reading is read and not await self._is_unblocked():
                 await self.clock.sleep(0.001)
         finally:
             self.waking = False
+
+    async def _is_unblocked(self) -> bool:
+        return self.client_id is not None and bool(await self.control.command("CLIENT", "UNBLOCK", self.client_id))
 
     # ── a server that is away ──
 
@@ -224,7 +232,8 @@ class Reader(Actor[ReaderMessage]):
         self.reading, self.client_id = {}, None
         if not isinstance(error, StoreUnavailable):
             raise error
-        log.warning("cannot read, trying again", extra={"processor": self.options.name, "error": str(error)})
+        if not self.failures:
+            log.warning("cannot read, trying again", extra={"processor": self.options.name, "error": str(error)})
         self.failures += 1
         self.pausing = True
         self.set_timer("pause", _Resume(), min(0.05 * 2**self.failures, 1.0))

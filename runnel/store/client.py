@@ -5,13 +5,16 @@ plain `redis.asyncio` client.
 """
 
 import asyncio
+import contextlib
 import logging
+import weakref
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis.exceptions as redis_errors
-from redis.asyncio import Redis
+from redis.asyncio import Redis as Redis  # for the type of app.redis: no other module imports redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -37,9 +40,10 @@ class Store:
         self._url = url
         self._clock = clock
         self._embedded: EmbeddedServer | None = None
-        self._links: list[Link] = []
+        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
         self._redis: Redis | None = None
         self._opening = asyncio.Lock()
+        self._is_fit = False
         self._closer: AsyncGenerator[None, None] | None = None
 
     @property
@@ -49,9 +53,18 @@ class Store:
 
     @property
     def redis(self) -> Redis:
-        """The plain client, for users' own commands; retries are off, replies are RESP3's."""
+        """The plain client, for users' own commands; retries are off, replies are RESP3's.
+
+        When the store is not open this does not check the server, and blocks while an embedded one starts.
+
+        Raises:
+            ConfigurationError: The URL is wrong.
+        """
         if self._redis is None:
-            raise ConfigurationError("the store is not open yet: await app.open() first")
+            if self._is_embedded and self._embedded is None:
+                self._embedded = start_embedded(embedded_path(self._url))
+            self._redis = self._client()
+            self._close_with_the_loop()
         return self._redis
 
     async def open(self) -> None:
@@ -63,31 +76,33 @@ class Store:
             StoreRefused: It refuses the password, or a command.
         """
         async with self._opening:
-            if self._redis is None:
-                client = await self._connect()
-                try:
-                    await self._check(client)
-                except BaseException:
-                    await client.aclose()
-                    self._leave_embedded()
-                    raise
-                self._redis = client
-                await self._close_with_the_loop()
+            if self._is_fit:
+                return
+            if self._is_embedded and self._embedded is None:
+                self._embedded = await _started(embedded_path(self._url))
+            try:
+                await self._check(self.redis)
+            except BaseException:
+                await self.close()
+                raise
+            self._is_fit = True
 
     async def close(self) -> None:
         """Close all connections, and let go of the embedded server. Harmless when closed."""
-        for link in self._links:
+        for link in list(self._links):
             await link.close()
-        self._links.clear()
         if self._redis is not None:
             await self._redis.aclose()
             self._redis = None
-        self._leave_embedded()
+        if self._embedded is not None:
+            self._embedded.close()
+            self._embedded = None
+        self._is_fit = False
 
     def link(self) -> Link:
         """A new connection of the caller's own; the store must be open."""
         link = Link(self.redis.connection_pool.make_connection(), self._clock, self.where)  # type: ignore[no-untyped-call]
-        self._links.append(link)
+        self._links.add(link)
         return link
 
     async def command(self, *args: Any) -> Any:
@@ -97,11 +112,12 @@ class Store:
         except (redis_errors.RedisError, OSError) as error:
             raise store_error(error, self.where) from error
 
-    async def _connect(self) -> Redis:
-        url = self._url
-        if url.startswith("embedded:"):
-            self._embedded = await asyncio.to_thread(start_embedded, embedded_path(url))
-            url = f"unix://{self._embedded.socket}"
+    @property
+    def _is_embedded(self) -> bool:
+        return self._url.startswith("embedded:")
+
+    def _client(self) -> Redis:
+        url = self._url if self._embedded is None else f"unix://{self._embedded.socket}"
         check_scheme(url)
         try:
             pool = ConnectionPool.from_url(
@@ -143,7 +159,7 @@ class Store:
         except (redis_errors.RedisError, OSError):
             return True  # managed servers often forbid CONFIG; then there is nothing to say
 
-    async def _close_with_the_loop(self) -> None:
+    def _close_with_the_loop(self) -> None:
         # asyncio.run closes the loop's asynchronous generators before the loop: the only moment at which connections
         # of a loop that nobody closed by hand can still be closed in order.
         async def closer() -> AsyncGenerator[None, None]:
@@ -153,12 +169,22 @@ class Store:
                 await self.close()
 
         self._closer = closer()
-        await anext(self._closer)
+        with contextlib.suppress(StopIteration):
+            self._closer.__anext__().__await__().__next__()  # it yields without awaiting anything
 
-    def _leave_embedded(self) -> None:
-        if self._embedded is not None:
-            self._embedded.close()
-            self._embedded = None
+
+async def _started(path: Path) -> EmbeddedServer:
+    starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, path))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:  # the thread goes on: what it has started must not be kept running for nobody
+        starting.add_done_callback(_close_unwanted)
+        raise
+
+
+def _close_unwanted(starting: asyncio.Future[EmbeddedServer]) -> None:
+    if starting.exception() is None:
+        starting.result().close()
 
 
 def check_scheme(url: str) -> None:

@@ -1,6 +1,8 @@
 """Timers, watches, background work: what an incarnation has going on."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Never
 
@@ -57,6 +59,25 @@ async def test_a_timer_fires_once(doer: ActorRef[object], got: list[object], clo
     clock.advance(5)
     await quiet()
     assert got == ["tick"]
+
+
+async def test_a_timer_that_has_fired_is_forgotten(doer: ActorRef[object], clock: ManualClock) -> None:
+    class Payload(Actor[int]):
+        pass
+
+    alive: list[weakref.ref[object]] = []
+
+    def begin(actor: Doer) -> None:
+        payload = Payload()
+        alive.append(weakref.ref(payload))
+        actor.set_timer(1, payload, 1)
+
+    await do(doer, begin)
+    clock.advance(1)
+    await quiet()
+    await do(doer, lambda actor: actor.got.clear())
+    gc.collect()
+    assert alive[0]() is None
 
 
 async def test_a_repeating_timer_fires_until_it_is_cancelled(
@@ -312,7 +333,7 @@ async def test_background_work_is_cancelled_and_awaited_at_the_end_of_the_incarn
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)
+            await quiet()
             ended.append("cleaned up")
         return "never"
 

@@ -167,6 +167,17 @@ async def test_a_run_that_never_looks_is_cancelled_when_grace_is_over(system: Ac
     await stop
 
 
+async def test_a_run_that_is_long_between_messages_can_see_that_it_is_to_stop(system: ActorSystem) -> None:
+    class Grinder(Actor[int]):
+        async def run(self) -> None:
+            while not self.is_stopping:
+                await quiet(1)
+
+    ref = system.spawn(Grinder)
+    await quiet()
+    await ref.stop()
+
+
 async def test_only_one_task_may_wait_for_the_messages(system: ActorSystem) -> None:
     class Doubled(Actor[int]):
         async def run(self) -> None:

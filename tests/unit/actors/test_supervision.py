@@ -1,6 +1,7 @@
 """Failures, and what becomes of the failed."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 
 import pytest
@@ -235,6 +236,7 @@ async def test_a_failing_on_start_cannot_be_resumed_and_is_restarted(system: Act
     ref = system.spawn(Late, supervision=OneForOne(decide=always(Directive.RESUME)))
     assert await ref.ask(7) == 7
     assert starts == [1, 1, 1]  # and no clean-up of what never started
+    assert system.snapshot().children[0].restarts == 2
 
 
 async def test_a_factory_that_raises_is_a_failure_like_any(clock: ManualClock) -> None:
@@ -479,3 +481,67 @@ async def test_a_clean_up_that_hangs_is_cut_off(system: ActorSystem, story: Stor
     assert story.count("a starts") == 1
     clock.advance(0.2)
     await eventually(lambda: story.count("a starts") == 2)
+
+
+async def test_a_child_that_fails_while_its_parent_stops_the_others_is_not_restarted(
+    system: ActorSystem, story: Story
+) -> None:
+    class Slow(Player):
+        async def on_stop(self) -> None:
+            await self._wait("go")
+
+    class Parent(Player):
+        async def on_start(self) -> None:
+            self.first = self.play("first")
+            self.spawn(lambda: Slow(self.story, "second"))
+
+        async def receive(self, message: str) -> object:
+            return self.first
+
+    parent = system.spawn(lambda: Parent(story, "parent"))
+    first = await parent.ask("first")
+    await first.ask("ready")
+    stop = asyncio.create_task(parent.stop())
+    await eventually(lambda: "second waits" in story.lines)
+    await first.tell("boom")
+    await eventually(lambda: first.is_stopped)
+    story.gate("go").set()
+    await stop
+    assert story.lines[2:] == ["first got ready", "second waits", "first stops", "parent stops"]
+
+
+async def test_the_latest_due_time_of_joined_restarts_holds(
+    system: ActorSystem, story: Story, clock: ManualClock
+) -> None:
+    a, b, c = cast(system, story, "abc", RestForOne(period=1, backoff=Backoff(10, max=60)))
+    await c.ask("ready")
+    await c.tell("boom")  # due in 10 s
+    await eventually(lambda: "c restarts after Boom" in story.lines)
+    await b.tell("boom")  # the second within the period: due in 20 s
+    await eventually(lambda: "b restarts after Boom" in story.lines)
+    clock.advance(5)
+    await a.tell("boom")  # the first of a new period: due in 15 s from the start
+    await eventually(lambda: "a restarts after Boom" in story.lines)
+    clock.advance(14)
+    await quiet()
+    assert [child.state for child in system.snapshot().children] == [State.BACKOFF] * 3
+    clock.advance(1)
+    await eventually(lambda: story.count("c starts") == 2)
+
+
+async def test_every_incarnation_runs_in_the_context_of_its_spawning(system: ActorSystem) -> None:
+    seen: list[str] = []
+
+    class Contextual(Player):
+        async def on_start(self) -> None:
+            seen.append(f"{self.name} in {where.get()}")
+
+    where: contextvars.ContextVar[str] = contextvars.ContextVar("where")
+    together = OneForAll()
+    refs = {}
+    for name in "ab":
+        where.set(name)
+        refs[name] = system.spawn(lambda name=name: Contextual(Story(), name), name=name, supervision=together)  # type: ignore[misc]
+    await refs["b"].tell("boom")
+    await eventually(lambda: len(seen) == 4)
+    assert seen == ["a in a", "b in b"] * 2

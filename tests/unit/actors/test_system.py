@@ -161,6 +161,24 @@ async def test_a_stopped_system_takes_no_more_actors(clock: ManualClock, story: 
         system.spawn(lambda: Player(story))
 
 
+async def test_cancelling_every_task_there_is_still_ends_all_in_order(clock: ManualClock, story: Story) -> None:
+    """As `asyncio.run` does at its end."""
+    system = ActorSystem("demo", clock)
+    ref = system.spawn(lambda: Player(story, "top"))
+    (child,) = await ref.ask("children child")
+    await child.tell("wait for ever")
+    await eventually(lambda: "child waits" in story.lines)
+    stop = asyncio.create_task(ref.stop())
+    await quiet()
+    conductors = [task for task in asyncio.all_tasks() if task.get_name().startswith("demo")]
+    assert len(conductors) == 3
+    for task in conductors:
+        task.cancel()
+    await stop
+    assert [task.get_name() for task in conductors if not task.cancelled()] == []
+    assert story.lines[-3:] == ["child is interrupted", "child stops", "top stops"]
+
+
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 def test_interrupts_inside_an_actor_are_not_eaten(interrupt: type[BaseException], story: Story) -> None:
     class Interrupted(Actor[int]):
