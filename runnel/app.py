@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 from attrs import define, evolve, field
-from redis.asyncio import Redis
 
 from runnel.clock import Clock, SystemClock
 from runnel.errors import ConfigurationError
@@ -17,7 +16,7 @@ from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.producer import Producer
 from runnel.records import Serializer, default_hasher
 from runnel.settings import MEANINGLESS, Duration, Settings, load_settings, seconds, warn_meaningless
-from runnel.store.client import Store
+from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
 from runnel.stream import Stream
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import orjson
 
 from runnel.clock import Clock
-from runnel.errors import ConfigurationError, RecordError
+from runnel.errors import ConfigurationError, RecordError, StoreError, StreamFull
 from runnel.interfaces import Middleware
 from runnel.position import Position
 from runnel.settings import Duration, seconds
@@ -103,10 +103,6 @@ class Source(Protocol):
     """What events need of the partition that they come from."""
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether the partition is to be let go: nothing more is handed out."""
-
-    @property
     def position(self) -> Position:
         """The entries in hand."""
 
@@ -188,7 +184,7 @@ class Events(Generic[R]):
                 position.at = at + 1
                 if not position.dirty:
                     position.mark()
-                if source.is_stopping:
+                if position.closing:
                     position.out = 0
                     return
                 if now() >= breath:
@@ -199,7 +195,7 @@ class Events(Generic[R]):
     async def _one_by_one(self) -> AsyncGenerator[Event, None]:
         source, position = self._source, self._source.position
         breathe = _Breath(source.clock)
-        while not source.is_stopping and (position.left or await source.fill()):
+        while not position.closing and (position.left or await source.fill()):
             xid, fields = position.entries[position.at]
             position.out = 1
             yield Event(self.stream, self.partition, self.group, xid, fields, source.attempt)
@@ -224,7 +220,7 @@ class Events(Generic[R]):
         while source.position.left < n and (wait := deadline - source.clock.monotonic()) > 0:
             if not await source.fill(wait):
                 break
-        return not source.is_stopping
+        return not source.position.closing
 
     async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
         attempt = self._source.attempt
@@ -307,13 +303,21 @@ class Events(Generic[R]):
         return items
 
     async def _tell_middleware(self, error: Exception) -> None:
-        """Raise an error at the `yield` of every middleware, the one nearest to the function first."""
+        """Raise an error at the `yield` of every middleware, the one nearest to the function first.
+
+        Raises:
+            StoreError, StreamFull: A middleware could not keep what failed, so it must stay the next event.
+            ConfigurationError: A middleware swallowed the error and yields on.
+        """
         pipeline, self._pipeline = self._pipeline, []
         for name, generator in reversed(pipeline):
             try:
                 await generator.athrow(error)
             except StopAsyncIteration:
                 pass
+            except (StoreError, StreamFull):  # it could not put the event elsewhere: the event has not failed, it waits
+                self._source.position.out = 0
+                raise
             except Exception as raised:
                 if raised is not error:
                     log.exception("middleware failed", extra={"middleware": name, "processor": self.group})
@@ -331,7 +335,7 @@ class Events(Generic[R]):
         """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
 
         Raises:
-            ConfigurationError: A middleware swallowed the error and yields on.
+            StoreError, StreamFull, ConfigurationError: As `_tell_middleware`.
         """
         try:
             if error is not None:

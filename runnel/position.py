@@ -21,6 +21,7 @@ class Position:
         at: How many of them are done.
         out: How many of the next ones the user's function has got: it fails, or they are done, together.
         dirty: Whether something is done that no commit has taken up.
+        closing: Whether the partition is to be let go: nothing more is handed out.
         on_dirty: Called when the first thing is done after a commit took everything up.
     """
 
@@ -31,6 +32,7 @@ class Position:
     at: int = 0
     out: int = 0
     dirty: bool = False
+    closing: bool = False
 
     @property
     def cursor(self) -> bytes:
@@ -70,3 +72,14 @@ class Position:
         if not self.dirty:
             self.dirty = True
             self.on_dirty()
+
+
+def before(one: str, other: str) -> bool:
+    """Whether an entry's id ("ms-seq") is smaller than another."""
+    return id_parts(one) < id_parts(other)
+
+
+def id_parts(entry_id: str) -> tuple[int, int]:
+    """An id's two numbers."""
+    ms, _, seq = entry_id.partition("-")
+    return int(ms), int(seq)

@@ -1,6 +1,5 @@
 """Streams: from a record to its key, its partition, and its place in the log."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,7 +12,7 @@ from runnel.errors import ConfigurationError, RecordError
 from runnel.producer import MOST_BYTES, MOST_ENTRIES, Lane, Part, Producer
 from runnel.records import Codec, Serializer, default_hasher, key_bytes, make_codec
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Overflow
+from runnel.store.scripts import Overflow, entry_id
 
 R = TypeVar("R")
 
@@ -132,7 +131,7 @@ class _Sending:
     """One call of `send`, spread over partitions."""
 
     def __init__(
-        self, stream: Stream[Any], producer: Producer, headers: Mapping[str, str] | None, ids: Sequence[str] | None
+        self, stream: Stream[Any], producer: Producer, headers: Mapping[str, str] | None, ids: Sequence[bytes] | None
     ) -> None:
         self._stream = stream
         self._producer = producer
@@ -163,7 +162,7 @@ class _Sending:
             if part is None or part.entries == most or part.size + size > MOST_BYTES:
                 part = opened[number] = self._begin(number, fields)
             if ids is not None:
-                part.values.append(next(ids).encode())
+                part.values.append(next(ids))
             part.values += values
             part.entries += 1
             part.size += size
@@ -181,17 +180,20 @@ class _Sending:
         return [next(answers[part]) for part in self._order]
 
 
-def _explicit_ids(stream: Stream[Any], ids: Iterable[str] | None, records: int) -> list[str] | None:
+def _explicit_ids(stream: Stream[Any], ids: Iterable[str] | None, records: int) -> list[bytes] | None:
     """The ids that the caller chose; None when Redis is to choose them, which 0.1 wrote as a list of "*"."""
     chosen = None if ids is None else list(ids)
     if not chosen or set(chosen) == {"*"}:
         return None
     if len(chosen) != records:
         raise RecordError(f"stream {stream.name!r}: {records} records came with {len(chosen)} stream_ids")
-    for entry_id in chosen:
-        if not re.fullmatch(r"[0-9]{1,20}-[0-9]{1,20}", entry_id):
-            raise RecordError(f"stream {stream.name!r}: stream id {entry_id!r} is not of the form 1595369377000-0")
-    return chosen
+    return [_explicit_id(stream, text) for text in chosen]
+
+
+def _explicit_id(stream: Stream[Any], text: str) -> bytes:
+    if (known := entry_id(text)) is None:
+        raise RecordError(f"stream {stream.name!r}: stream id {text!r} is not of the form 1595369377000-0")
+    return known
 
 
 def _check_options(stream: Stream[Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis.exceptions as redis_errors
-from redis.asyncio import Redis
+from redis.asyncio import Redis as Redis  # for the type of app.redis: no other module imports redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff

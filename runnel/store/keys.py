@@ -11,12 +11,12 @@ from attrs import field, frozen
 
 def encoded(name: str) -> str:
     """A name as it stands in a key: `:`, `{`, `}`, `~` and all else that keys use for themselves are escaped."""
-    return quote(name, safe="").replace("~", "%7E")
+    return quote(name, safe="", errors="surrogatepass").replace("~", "%7E")
 
 
 def decoded(name: str) -> str:
     """The name that `encoded` was given."""
-    return unquote(name)
+    return unquote(name, errors="surrogatepass")
 
 
 @frozen

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from attrs import frozen
 
+from runnel.errors import ConfigurationError
 from runnel.store.keys import PartitionKeys
 
 T = TypeVar("T")
@@ -21,6 +22,19 @@ CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
 
 START = b"0-0"
 """The cursor before all entries."""
+
+
+LARGEST = 2**64 - 1
+"""The largest number that either part of an id may be."""
+
+
+def entry_id(text: str) -> bytes | None:
+    """An entry's id ("ms-seq", two numbers of up to 64 bits) as the scripts compare it, or None if it is none."""
+    ms, dash, seq = text.partition("-")
+    if not (dash and text.isascii() and ms.isdigit() and seq.isdigit() and len(text) < 64):
+        return None
+    numbers = int(ms), int(seq)
+    return b"%d-%d" % numbers if max(numbers) <= LARGEST else None
 
 
 @frozen
@@ -41,7 +55,7 @@ def _load(name: str) -> Script:
 
 SCRIPTS = {
     name: _load(name)
-    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure")
+    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure", "look")
 }
 
 
@@ -211,14 +225,56 @@ def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> C
     """Set a processor's cursor ("earliest", "latest" or an id) and fence the partition's owner.
 
     `count` goes with an id: how many entries the log had, since it began, up to it.
+
+    Raises:
+        ConfigurationError: The cursor is none of these. In the hash of cursors it would break every later append.
     """
+    to = cursor.encode() if cursor in ("earliest", "latest") else entry_id(cursor)
+    if to is None:
+        raise ConfigurationError(f'{cursor!r} is no cursor: give "earliest", "latest" or an id like 1595369377000-0')
     keys_used = (keys.slot(processor), keys.cursors, keys.log)
-    return Call(SCRIPTS["reset"], keys_used, (processor, cursor, b"%d" % count), bytes)
+    return Call(SCRIPTS["reset"], keys_used, (processor, to, b"%d" % count), bytes)
 
 
 def measure(keys: PartitionKeys, after: bytes) -> Call[tuple[int, bytes, int]]:
     """Count up to 500 entries after an id: how many, the last one's id, entries ever added to the log."""
     return Call(SCRIPTS["measure"], (keys.log,), (after,), lambda reply: (reply[0], reply[1], reply[2]))
+
+
+@frozen(kw_only=True)
+class Look:
+    """How one partition stands for one processor, at one moment. Ids are "0-0" where there is none."""
+
+    owner: str
+    epoch: int
+    left: float
+    """Seconds until the owner's lease ends; 0 when nobody owns the partition."""
+    cursor: str | None
+    """None: the processor never ran."""
+    count: int
+    last: str
+    added: int
+    length: int
+    first: str
+
+
+def look(keys: PartitionKeys, processor: str) -> Call[Look]:
+    """See how a partition stands for a processor; changes nothing."""
+
+    def answer(reply: list[Any]) -> Look:
+        return Look(
+            owner=reply[0].decode(),
+            epoch=int(reply[1]),
+            left=max(0.0, reply[2] / 1000),
+            cursor=None if reply[3] is None else reply[3].decode(),
+            count=int(reply[4]),
+            last=reply[5].decode(),
+            added=reply[6],
+            length=reply[7],
+            first=reply[8].decode(),
+        )
+
+    return Call(SCRIPTS["look"], (keys.slot(processor), keys.cursors, keys.log), (processor,), answer)
 
 
 def _is_ok(reply: bytes) -> bool:

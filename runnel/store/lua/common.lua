@@ -49,10 +49,10 @@ local function history()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
--- A token is its slot's epoch and nonce, in the server's present history.
+-- A token is its slot's epoch and nonce, in the server's present history. A slot that nobody holds has an empty nonce.
 local function holds(slot, epoch, nonce)
   local held = redis.call('HMGET', slot, 'epoch', 'nonce', 'history')
-  return held[1] == epoch and held[2] == nonce and held[3] == history()
+  return nonce ~= '' and held[1] == epoch and held[2] == nonce and held[3] == history()
 end
 
 -- Where a processor starts that has no cursor yet: before all that is there, or behind it.

@@ -1,0 +1,118 @@
+"""Takes each guard out of the Lua scripts in turn, and runs the tests of the scripts: every time one must fail.
+
+    python -m tests.guards
+
+A guard that no test misses is a guard that the next change may lose. The copy that is broken lies in a temporary folder.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Guard(NamedTuple):
+    """What is replaced in which script, and what that guard is for."""
+
+    script: str
+    old: str
+    new: str
+    purpose: str
+
+
+GUARDS = [
+    Guard("common", "held[1] == epoch and ", "", "token: the epoch"),
+    Guard("common", "held[2] == nonce and ", "", "token: the nonce"),
+    Guard("common", " and held[3] == history()", "", "token: the history"),
+    Guard("common", "nonce ~= '' and ", "", "token: a released slot's nonce is nobody's"),
+    Guard("common", "#a < #b or (#a == #b and a < b)", "tonumber(a) < tonumber(b)", "ids: 64 bits"),
+    Guard("common", "#a < #b or (#a == #b and a < b)", "a < b", "ids: compared as numbers"),
+    Guard("common", "if a_ms ~= b_ms then return smaller(a_ms, b_ms) end", "", "ids: the milliseconds"),
+    Guard("common", "before(names[i + 1], cursor)", "before(cursor, names[i + 1])", "trim: the slowest, not the fastest"),
+    Guard("common", "if not cursor then return 0 end", "if not cursor then cursor = '99-0' end", "trim: none registered"),
+    Guard("common", "tonumber(seq) + 1", "tonumber(seq)", "trim: the cursor's own entry goes"),
+    Guard("common", "tonumber(seq) + 1", "tonumber(seq) + 2", "trim: the entry after it stays"),
+    Guard("common", "if tonumber(seq) < 9007199254740991 then", "if true then", "trim: beyond what a double counts"),
+    Guard("common", "id'], found['entries-added']", "id'], found['length']", "register: entries ever added"),
+    Guard("common", "'count', added - length", "'count', 0", "register: the count of a log that was trimmed"),
+    Guard("acquire", "if held[3] == nonce and holds(slot, held[2], nonce) then", "if false then", "acquire: the same nonce"),
+    Guard("acquire", "holds(slot, held[2], nonce)", "true", "acquire: the same nonce, another history"),
+    Guard("acquire", "left > 0 and ", "", "acquire: a lease that ran out"),
+    Guard("acquire", "if left > 0", "if false and left > 0", "acquire: a lease that did not"),
+    Guard("acquire", " and held[5] == history_now", "", "acquire: a token of another history is void"),
+    Guard("acquire", "  redis.call('HSET', slot, 'deadline', now + lease)\n", "", "acquire: the same nonce prolongs"),
+    Guard("acquire", "HINCRBY', slot, 'epoch', 1", "HINCRBY', slot, 'epoch', 0", "acquire: a new epoch"),
+    Guard("acquire", ", 'number', 0", "", "acquire: a new chain"),
+    Guard("acquire", "if redis.call('HEXISTS', cursors, processor) == 0 then", "if true then", "acquire: a cursor stays"),
+    Guard("commit", "if not holds(slot, ARGV[2], ARGV[3]) then return 'FENCED' end", "", "commit: fenced"),
+    Guard("commit", "if number == last then return 'ALREADY' end", "", "commit: already"),
+    Guard("commit", "if number ~= last + 1 then return 'CONFLICT' end", "", "commit: the chain"),
+    Guard("commit", "if number ~= last + 1", "if number < last + 1", "commit: no gap in the chain"),
+    Guard("renew", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "renew: fenced"),
+    Guard("release", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "release: fenced"),
+    Guard("release", "'nonce', '', ", "", "release: the nonce goes"),
+    Guard("reset", "redis.call('HINCRBY', slot, 'epoch', 1)", "", "reset: another epoch"),
+    Guard("reset", "redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)", "", "reset: free at once"),
+    Guard("register", "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end", "", "register: once"),
+    Guard("append", "if sequence == last_sequence then return {'ALREADY', mark[2], 0} end", "", "append: once"),
+    Guard("append", "if sequence < last_sequence then return {'STALE', mark[1]} end", "", "append: too late"),
+    Guard("append", "if sequence < last_sequence", "if ARGV[1] < (mark[1] or '')", "append: sequences are numbers"),
+    Guard("append", "if not before(last, ARGV[at]) then return {'ID', ARGV[at]} end", "", "append: ids are checked first"),
+    Guard("append", "    last = ARGV[at]\n", "", "append: ids ascend among themselves"),
+    Guard("append", "if length + entries > cap then\n    if", "if false then\n    if", "append: the cap"),
+    Guard("append", "length = length - drop_done(log, cursors)", "", "append: what is done makes room"),
+    Guard("append", "if length + entries > cap then\n  length", "if true then\n  length", "append: below the cap nothing goes"),
+    Guard("append", "if overflow ~= 'drop_oldest' then", "if false then", "append: nothing is dropped unasked"),
+    Guard("append", "redis.call('HINCRBY', counts, 'dropped', dropped)", "", "append: losses are counted"),
+    Guard("append", "string.match(entry_id, '^%d+') .. '-*'", "'*'", "append: ids count up"),
+    Guard("append", "redis.call('PEXPIRE', producer, lifetime)", "", "append: marks expire"),
+    Guard("append", "#!lua\n", "#!lua flags=allow-oom\n", "append: refused when the server is full"),
+    *(
+        Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
+        for name in ("acquire", "commit", "register", "release", "renew", "reset", "trim")
+    ),
+]
+
+
+def missed(guard: Guard) -> str | None:
+    """The first test that fails without the guard."""
+    with tempfile.TemporaryDirectory(prefix="runnel-guards-") as folder:
+        for name in ("runnel", "tests"):
+            shutil.copytree(ROOT / name, Path(folder) / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        script = Path(folder) / "runnel/store/lua" / f"{guard.script}.lua"
+        source = script.read_text()
+        if guard.old not in source:
+            raise SystemExit(f"{guard.script}.lua has no {guard.old!r} any more")
+        script.write_text(source.replace(guard.old, guard.new, 1))
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/integration/scripts"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": folder},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        failed = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
+        return failed[0].split("::")[1].split(" ")[0] if failed else None
+
+
+def main() -> None:
+    alone = sys.argv[1:]
+    kept = 0
+    for guard in GUARDS:
+        if alone and not any(word in guard.purpose for word in alone):
+            continue
+        test = missed(guard)
+        kept += test is None
+        print(f"{'missed by ' + test if test else 'NOBODY MISSES IT':80} {guard.purpose}", flush=True)
+    sys.exit(1 if kept else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Keys: nobody shares one, and those of a partition share a slot."""
+
+import itertools
+import string
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from runnel.store import scripts
+from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
+from runnel.store.scripts import SCRIPTS, Call, Token
+
+TRICKY = ":{}~%./-_ 0199\x00\né\U0001f600\ud800"
+names = st.text(st.sampled_from(TRICKY) | st.characters(), min_size=1, max_size=8)
+partitions = st.builds(PartitionKeys, names, names, st.integers(0, 12))
+
+SAFE = set(string.ascii_letters + string.digits + "_.-%")
+
+
+def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
+    """All keys of a partition with one processor and one producer, by what they are."""
+    return {
+        ("log",): keys.log,
+        ("cursors",): keys.cursors,
+        ("counts",): keys.counts,
+        ("slot", name): keys.slot(name),
+        ("producer", name): keys.producer(name),
+    }
+
+
+def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
+    """A call of every script."""
+    token = Token(b"1", b"n")
+    made: list[Call[Any]] = [
+        scripts.append(keys, name, 1, [b"data"], [b"x"], cap=1, overflow="block"),
+        scripts.acquire(keys, name, worker="w", nonce=b"n", lease=1, start="latest"),
+        scripts.renew(keys, name, token, 1),
+        scripts.release(keys, name, token),
+        scripts.commit(keys, name, token, 1, b"0-0", 0),
+        scripts.trim(keys),
+        scripts.register(keys, name, "latest"),
+        scripts.reset(keys, name, "latest"),
+        scripts.measure(keys, b"0-0"),
+    ]
+    assert {call.script.name for call in made} == set(SCRIPTS)
+    return made
+
+
+@given(partitions, names, partitions, names)
+@example(PartitionKeys("a", "b:1", 2), "p", PartitionKeys("a:b", "1", 2), "p")
+@example(PartitionKeys("a", "b", 1), "p:proc:q", PartitionKeys("a", "b", 1), "p")
+@example(PartitionKeys("a}", "b", 1), "p", PartitionKeys("a", "b", 1), "p")
+@example(PartitionKeys("a", "b", 1), "~", PartitionKeys("a", "b", 1), "%7E")
+@example(PartitionKeys("a", "b", 1), "log", PartitionKeys("a", "b", 1), "cursors")
+@example(PartitionKeys("a", "b", 1), "A", PartitionKeys("a", "b", 1), "a")
+def test_no_two_things_share_a_key(one: PartitionKeys, name: str, other: PartitionKeys, other_name: str) -> None:
+    ours = {((one.app, one.stream, one.number), *what): key for what, key in keys_of(one, name).items()}
+    theirs = {((other.app, other.stream, other.number), *what): key for what, key in keys_of(other, other_name).items()}
+    for (what, key), (other_what, other_key) in itertools.product(ours.items(), theirs.items()):
+        assert (key == other_key) == (what == other_what)
+
+
+@given(partitions, names, names, names)
+def test_apps_share_no_key_with_each_other_nor_with_partitions(
+    keys: PartitionKeys, name: str, app: str, other_app: str
+) -> None:
+    of_app = [AppKeys(app).streams, AppKeys(app).processors]
+    of_other = [AppKeys(other_app).streams, AppKeys(other_app).processors]
+    assert len(set(of_app)) == 2
+    assert (set(of_app) & set(of_other) != set()) == (app == other_app)
+    assert not set(of_app) & set(keys_of(keys, name).values())
+
+
+@given(partitions, names, names)
+def test_all_keys_of_a_partition_are_in_one_slot(keys: PartitionKeys, name: str, other: str) -> None:
+    every = [*keys_of(keys, name).values(), *keys_of(keys, other).values()]
+    assert len({key_slot(key) for key in every}) == 1
+
+
+@given(partitions, names)
+def test_every_script_keeps_to_one_slot(keys: PartitionKeys, name: str) -> None:
+    slot = key_slot(keys.log)
+    for call in calls_of(keys, name):
+        assert {key_slot(key) for key in call.keys} == {slot}
+        assert len(set(call.keys)) == len(call.keys)
+
+
+@given(names)
+def test_the_keys_of_an_app_are_in_one_slot(app: str) -> None:
+    assert key_slot(AppKeys(app).streams) == key_slot(AppKeys(app).processors)
+
+
+@given(names)
+def test_a_name_comes_back_from_its_key(name: str) -> None:
+    assert decoded(encoded(name)) == name
+    assert set(encoded(name)) <= SAFE
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"), [("bill", "bill"), ("a:b", "a%3Ab"), ("{x}", "%7Bx%7D"), ("~", "%7E"), ("é", "%C3%A9")]
+)
+def test_names_are_percent_encoded(name: str, stored: str) -> None:
+    assert PartitionKeys("shop", "orders", 3).slot(name) == f"{{shop:orders:3}}:proc:{stored}".encode()
+
+
+def test_keys_are_spelled_as_documented() -> None:
+    keys = PartitionKeys("shop", "orders", 3)
+    assert (keys.log, keys.cursors, keys.counts) == (
+        b"{shop:orders:3}:log",
+        b"{shop:orders:3}:cursors",
+        b"{shop:orders:3}:counts",
+    )
+    assert keys.producer("p") == b"{shop:orders:3}:producer:p"
+    assert (AppKeys("shop").streams, AppKeys("shop").processors) == (b"{shop}:streams", b"{shop}:processors")
+
+
+def test_partitions_of_a_stream_spread_over_slots() -> None:
+    assert len({key_slot(PartitionKeys("shop", "orders", n).log) for n in range(16)}) > 12
