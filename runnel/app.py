@@ -30,6 +30,8 @@ class _Session:
     store: Store
     producer: Producer | None = None
     checked: set[str] = field(factory=set)
+    checking: asyncio.Lock = field(factory=asyncio.Lock)
+    """Sends that come while a stream is checked for the first time wait in their order."""
 
 
 class App:
@@ -230,8 +232,10 @@ class App:
         """
         session = self._session()
         if stream.name not in session.checked:
-            await self.check_stream(stream)
-            session.checked.add(stream.name)
+            async with session.checking:
+                if stream.name not in session.checked:
+                    await self.check_stream(stream)
+                    session.checked.add(stream.name)
         if session.producer is None:
             session.producer = Producer(session.store.link(), self.clock)
         return session.producer
