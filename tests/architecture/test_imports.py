@@ -178,6 +178,8 @@ def test_every_part_can_be_imported_first(module: str) -> None:
 def test_the_kernel_loads_without_the_rest() -> None:
     code = "import sys, runnel.actors; print([m for m in sys.modules if m.startswith(('redis', 'cattrs'))])"
     # `import runnel.actors` imports `runnel` first, which brings everything: so the package is given an empty shell.
-    shell = f"import sys, types; p = types.ModuleType('runnel'); p.__path__ = [{str(ROOT)!r}]; sys.modules['runnel'] = p; "
+    shell = (
+        f"import sys, types; p = types.ModuleType('runnel'); p.__path__ = [{str(ROOT)!r}]; sys.modules['runnel'] = p; "
+    )
     out = subprocess.run([sys.executable, "-c", shell + code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

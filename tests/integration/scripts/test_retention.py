@@ -155,7 +155,9 @@ async def test_reset_leaves_other_processors_alone(bench: Bench) -> None:
     assert await bench.commit(other, 1, "1-0", processor="ship") == "OK"
 
 
-@pytest.mark.parametrize("cursor", ["", "5", "5-", "-5", "5-*", "$", "yesterday", f"{LARGEST + 1}-0", f"1-{LARGEST + 1}"])
+@pytest.mark.parametrize(
+    "cursor", ["", "5", "5-", "-5", "5-*", "$", "yesterday", f"{LARGEST + 1}-0", f"1-{LARGEST + 1}"]
+)
 async def test_reset_refuses_what_is_no_cursor(bench: Bench, cursor: str) -> None:
     with pytest.raises(ConfigurationError, match="cursor"):
         await bench.reset(cursor)
