@@ -3,53 +3,50 @@
 An event goes `Stream.send` (stream.py) → producer.py → the log (store/lua/append.lua) → reader → partition → your
 function, over events.py → committer → store/lua/commit.lua. The actors are in roles/, wired by worker.py; their kernel,
 which knows nothing of Redis, is actors/. errors.py is the tree of errors.
+
+Names are imported when first used, so that `runnel --help` answers at once; `__init__.pyi` says the same to type checkers.
 """
 
-from runnel.app import App
-from runnel.errors import (
-    ConfigurationError,
-    HandlerFailed,
-    LeaseLost,
-    RecordError,
-    RunnelError,
-    StoreError,
-    StoreRefused,
-    StoreUnavailable,
-    StreamFull,
-)
-from runnel.events import Event, Events
-from runnel.interfaces import Compressor, Middleware, Serializer
-from runnel.policy import ExceptionPolicy
-from runnel.processor import Processor
-from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
-from runnel.stream import Stream
-from runnel.version import __version__
-from runnel.worker import Worker
+from importlib import import_module
 
-__all__ = [
-    "LZ4",
-    "App",
-    "Compressor",
-    "ConfigurationError",
-    "Event",
-    "Events",
-    "ExceptionPolicy",
-    "Gzip",
-    "HandlerFailed",
-    "JSONSerializer",
-    "LeaseLost",
-    "Middleware",
-    "Processor",
-    "Record",
-    "RecordError",
-    "RunnelError",
-    "Serializer",
-    "StoreError",
-    "StoreRefused",
-    "StoreUnavailable",
-    "Stream",
-    "StreamFull",
-    "Worker",
-    "Zstd",
-    "__version__",
-]
+_HOMES = {
+    "LZ4": "runnel.records",
+    "App": "runnel.app",
+    "Compressor": "runnel.interfaces",
+    "ConfigurationError": "runnel.errors",
+    "Event": "runnel.events",
+    "Events": "runnel.events",
+    "ExceptionPolicy": "runnel.policy",
+    "Gzip": "runnel.records",
+    "HandlerFailed": "runnel.errors",
+    "JSONSerializer": "runnel.records",
+    "LeaseLost": "runnel.errors",
+    "Middleware": "runnel.interfaces",
+    "Processor": "runnel.processor",
+    "Record": "runnel.records",
+    "RecordError": "runnel.errors",
+    "RunnelError": "runnel.errors",
+    "Serializer": "runnel.interfaces",
+    "StoreError": "runnel.errors",
+    "StoreRefused": "runnel.errors",
+    "StoreUnavailable": "runnel.errors",
+    "Stream": "runnel.stream",
+    "StreamFull": "runnel.errors",
+    "Worker": "runnel.worker",
+    "Zstd": "runnel.records",
+    "__version__": "runnel.version",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

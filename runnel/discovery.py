@@ -3,29 +3,54 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
-from runnel.errors import ConfigurationError
+from runnel.app import App
+from runnel.errors import ConfigurationError, RunnelError
+from runnel.processor import Processor
+from runnel.stream import Stream
+
+T = TypeVar("T")
 
 
-def load(target: str, kind: type, what: str) -> Any:
+def load(target: str, kind: type[T]) -> T:
     """The object that `module:attribute` names, looked up from the current folder.
 
     Raises:
-        ConfigurationError: There is no such module or attribute, or it is something else; errors of the module's own
-            come as they are.
+        ConfigurationError: There is no such module or attribute, or it is something else, or the module fails when it
+            is imported; then `__cause__` is its error.
+        SyntaxError: The module has one; it says where better than we could.
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise ConfigurationError(f"{target!r} must have the form module:{what}")
-    found = _module(module_name)
+        raise ConfigurationError(f"{target!r} must have the form module:{_example(kind)}")
+    module = found = _imported(module_name)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise ConfigurationError(f"module {module_name!r} has no attribute {attribute!r}")
+            raise ConfigurationError(f"module {module_name!r} has no {attribute!r}{_choices(module, kind)}")
         found = getattr(found, part)
     if not isinstance(found, kind):
-        raise ConfigurationError(f"{target} is a {type(found).__name__}, not a {kind.__name__}")
+        raise ConfigurationError(
+            f"{target} is a {type(found).__name__}, not a {kind.__name__}{_choices(module, kind)}"
+        )
     return found
+
+
+def app_of(found: App | Stream[Any] | Processor) -> App:
+    """The app that a stream or processor was declared in; the app itself.
+
+    Raises:
+        ConfigurationError: It is not an `App`.
+    """
+    match found:
+        case App():
+            return found
+        case Processor():
+            return app_of(found.stream)
+    if not isinstance(found.app, App):
+        raise ConfigurationError(f"stream {found.name!r} was not made by App.stream")
+    return found.app
 
 
 def discover(pattern: str) -> None:
@@ -33,10 +58,10 @@ def discover(pattern: str) -> None:
     here = Path.cwd()
     for path in sorted(here.glob(pattern)):
         if path.suffix == ".py":
-            _module(".".join(path.relative_to(here).with_suffix("").parts).removesuffix(".__init__"))
+            _imported(".".join(path.relative_to(here).with_suffix("").parts).removesuffix(".__init__"))
 
 
-def _module(name: str) -> Any:
+def _imported(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -44,5 +69,23 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise ConfigurationError(f"there is no module {name!r} in {here} or among the installed ones") from error
+            raise ConfigurationError(f"there is no module {name!r} in {here} or among the installed ones") from None
+        raise _failed(name, error) from error
+    except (RunnelError, SyntaxError):
         raise
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"module {name!r} cannot be imported: {type(error).__name__}: {error}")
+
+
+def _choices(module: ModuleType, kind: type) -> str:
+    """What else of that kind the module has, for whoever mistyped."""
+    names = [name for name, value in vars(module).items() if isinstance(value, kind)]
+    return f"; it has {', '.join(names)}" if names else f" and nothing else that is a {kind.__name__}"
+
+
+def _example(kind: type) -> str:
+    return {App: "app", Stream: "orders", Processor: "printer"}.get(kind, "attribute")

@@ -70,3 +70,14 @@ class Position:
         if not self.dirty:
             self.dirty = True
             self.on_dirty()
+
+
+def before(one: str, other: str) -> bool:
+    """Whether an entry's id ("ms-seq") is smaller than another."""
+    return id_parts(one) < id_parts(other)
+
+
+def id_parts(entry_id: str) -> tuple[int, int]:
+    """An id's two numbers."""
+    ms, _, seq = entry_id.partition("-")
+    return int(ms), int(seq)

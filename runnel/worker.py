@@ -7,7 +7,8 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterable
-from typing import Literal
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Literal
 
 from runnel.actors import ActorRef, ActorSnapshot, ActorSystem, Backoff, Directive, OneForOne
 from runnel.app import App
@@ -49,13 +50,19 @@ class Worker:
         self._system: ActorSystem | None = None
         self._stopping: asyncio.Event | None = None
 
-    def start(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
+    def start(
+        self,
+        processors: Literal["all"] | Iterable[str] = "all",
+        *,
+        within: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+    ) -> None:
         """Run until a signal (SIGINT, SIGTERM) or a failure; on uvloop where it is installed.
 
         The first signal lets events under way finish, commits, and gives partitions back; a second one ends them at once.
 
         Args:
             processors: The names of those to run.
+            within: Makes a context to run in, entered in the worker's event loop: a view of it, for example.
 
         Raises:
             ConfigurationError: The app or the server is not as it must be.
@@ -63,7 +70,7 @@ class Worker:
             HandlerFailed: A handler failed under the policy HALT.
         """
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._run_until_signal(processors))
+            runner.run(self._run_until_signal(processors, within))
 
     async def run(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
         """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
@@ -158,14 +165,26 @@ class Worker:
             await coordinator.tell(Leave(left))
             await asyncio.wait((left, ended), return_when=asyncio.FIRST_COMPLETED)
 
-    async def _run_until_signal(self, processors: Literal["all"] | Iterable[str]) -> None:
+    async def _run_until_signal(
+        self, processors: Literal["all"] | Iterable[str], within: Callable[[], AbstractAsyncContextManager[Any]]
+    ) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
-        try:
-            await self.run(processors)
-        finally:
-            await self.app.close()
+        async with within():
+            running = asyncio.ensure_future(self.run(processors))
+
+            def stop() -> None:
+                if self._system is None:
+                    running.cancel()  # still connecting: there is nothing to stop in order
+                self.stop()
+
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop)
+            try:
+                await asyncio.wait((running,))
+            finally:
+                await self.app.close()
+            if not running.cancelled():
+                running.result()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -55,7 +55,7 @@ def _load(name: str) -> Script:
 
 SCRIPTS = {
     name: _load(name)
-    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure")
+    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure", "look")
 }
 
 
@@ -239,6 +239,42 @@ def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> C
 def measure(keys: PartitionKeys, after: bytes) -> Call[tuple[int, bytes, int]]:
     """Count up to 500 entries after an id: how many, the last one's id, entries ever added to the log."""
     return Call(SCRIPTS["measure"], (keys.log,), (after,), lambda reply: (reply[0], reply[1], reply[2]))
+
+
+@frozen(kw_only=True)
+class Look:
+    """How one partition stands for one processor, at one moment. Ids are "0-0" where there is none."""
+
+    owner: str
+    epoch: int
+    left: float
+    """Seconds until the owner's lease ends; 0 when nobody owns the partition."""
+    cursor: str | None
+    """None: the processor never ran."""
+    count: int
+    last: str
+    added: int
+    length: int
+    first: str
+
+
+def look(keys: PartitionKeys, processor: str) -> Call[Look]:
+    """See how a partition stands for a processor; changes nothing."""
+
+    def answer(reply: list[Any]) -> Look:
+        return Look(
+            owner=reply[0].decode(),
+            epoch=int(reply[1]),
+            left=max(0.0, reply[2] / 1000),
+            cursor=None if reply[3] is None else reply[3].decode(),
+            count=int(reply[4]),
+            last=reply[5].decode(),
+            added=reply[6],
+            length=reply[7],
+            first=reply[8].decode(),
+        )
+
+    return Call(SCRIPTS["look"], (keys.slot(processor), keys.cursors, keys.log), (processor,), answer)
 
 
 def _is_ok(reply: bytes) -> bool:

@@ -1,0 +1,3 @@
+# The benchmarks' figures: docs/performance.md. `just bench --quick --only process`
+bench *args:
+    python -m benchmarks {{ args }}

@@ -1,0 +1,48 @@
+from runnel.app import App
+from runnel.errors import (
+    ConfigurationError,
+    HandlerFailed,
+    LeaseLost,
+    RecordError,
+    RunnelError,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    StreamFull,
+)
+from runnel.events import Event, Events
+from runnel.interfaces import Compressor, Middleware, Serializer
+from runnel.policy import ExceptionPolicy
+from runnel.processor import Processor
+from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
+from runnel.stream import Stream
+from runnel.version import __version__
+from runnel.worker import Worker
+
+__all__ = [
+    "LZ4",
+    "App",
+    "Compressor",
+    "ConfigurationError",
+    "Event",
+    "Events",
+    "ExceptionPolicy",
+    "Gzip",
+    "HandlerFailed",
+    "JSONSerializer",
+    "LeaseLost",
+    "Middleware",
+    "Processor",
+    "Record",
+    "RecordError",
+    "RunnelError",
+    "Serializer",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "Stream",
+    "StreamFull",
+    "Worker",
+    "Zstd",
+    "__version__",
+]

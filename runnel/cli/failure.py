@@ -1,0 +1,97 @@
+"""From an error to one line on standard error and an exit code."""
+
+import os
+import sys
+import traceback as tracebacks
+from pathlib import Path
+
+import typer
+
+from runnel.errors import ConfigurationError, HandlerFailed, RunnelError, StoreError
+
+UsageError = typer.BadParameter.__bases__[0]
+"""What typer raises for a wrong command line; it exports only a subclass."""
+
+GENERAL, USAGE, HALTED, SERVER = 1, 2, 3, 4
+INTERRUPTED = 130
+
+_OURS = (str(Path(__file__).parent.parent) + os.sep, str(Path(os.__file__).parent) + os.sep, "<")
+"""How the paths of code begin that a user of Runnel did not write: Runnel itself, the standard library, no file at all."""
+
+
+def report(error: BaseException, *, traceback: bool) -> int:
+    """Print an error; answers the exit code."""
+    if isinstance(root(error), BrokenPipeError):
+        return GENERAL  # whoever read our output has gone, and need not be told
+    if traceback and not isinstance(error, UsageError):
+        tracebacks.print_exception(error)
+    print(f"runnel: {line(error)}", file=sys.stderr)
+    return code(error)
+
+
+def line(error: BaseException) -> str:
+    """What happened, in one line."""
+    match error:
+        case KeyboardInterrupt() | typer.Abort():
+            said = "interrupted"
+        case UsageError():
+            said = error.format_message()  # type: ignore[attr-defined]
+        case RunnelError():
+            said = f"{error}{place(error)}"
+        case BaseExceptionGroup():
+            said = "; ".join(line(each) for each in error.exceptions)
+        case SyntaxError():
+            said = f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        case _:
+            said = f"{type(error).__name__}: {error}{place(error)}; --traceback shows more"
+    return " ".join(said.split())
+
+
+def code(error: BaseException) -> int:
+    """The exit code that says who must act."""
+    from asyncio import CancelledError
+
+    match error:
+        case KeyboardInterrupt() | typer.Abort() | CancelledError():
+            return INTERRUPTED
+        case UsageError() | ConfigurationError() | SyntaxError() | ImportError():
+            return USAGE
+        case HandlerFailed():
+            return HALTED
+        case StoreError():
+            return SERVER
+        case RunnelError() if error.__cause__ is not None:
+            return code(error.__cause__)
+        case BaseExceptionGroup():
+            return code(error.exceptions[0])
+        case _:
+            return GENERAL
+
+
+def root(error: BaseException) -> BaseException:
+    """The error that an error of ours was raised from, if it was."""
+    return root(error.__cause__) if isinstance(error, RunnelError) and error.__cause__ is not None else error
+
+
+def place(error: BaseException) -> str:
+    """Where, in code that is not Runnel's, the error arose; nothing if nowhere."""
+    frames = [frame for frame in tracebacks.extract_tb(root(error).__traceback__) if _is_users(frame.filename)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f" ({last.filename}:{last.lineno}, in {last.name})"
+
+
+def _is_users(filename: str) -> bool:
+    return f"{os.sep}site-packages{os.sep}" not in filename and not filename.startswith(_OURS)
+
+
+def silence_closed_pipe() -> None:
+    """Whoever read our output may have gone: then drop what is left, or the interpreter complains when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except ValueError:
+            pass

@@ -1,0 +1,80 @@
+"""`runnel send` and `runnel sendmany`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from runnel.cli.targets import RedisUrl, StreamTarget
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(send)
+    app.command()(sendmany)
+
+
+def send(
+    target: StreamTarget,
+    record: Annotated[str, typer.Argument(metavar="JSON", help="The record, as an object.", show_default=False)],
+    key: Annotated[
+        str | None, typer.Option("--key", help="Its partition key, instead of what partition_by says.", show_default=False)
+    ] = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Send one record, and print the id of its event."""
+    import asyncio
+
+    from runnel.bulk import parse
+    from runnel.discovery import app_of, load
+    from runnel.stream import Stream
+
+    stream = load(target, Stream)
+    app = app_of(stream)
+    if redis_url is not None:
+        app.override(redis_url=redis_url)
+    built = parse(stream, record)
+
+    async def work() -> list[str]:
+        async with app:
+            return await stream.send(built, key=key)
+
+    for event_id in asyncio.run(work()):
+        typer.echo(event_id)
+
+
+def sendmany(
+    target: StreamTarget,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines; - is standard input.", show_default=False)],
+    from_line: Annotated[int, typer.Option("--from-line", min=1, help="Begin at this line, to go on after a failure.")] = 1,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Send one record for each line of a file, in order.
+
+    A line that is no record of the stream stops it; all lines before it are sent then, and it says where to go on.
+    """
+    import asyncio
+
+    from runnel.bulk import send_lines
+    from runnel.cli.progress import progress
+    from runnel.discovery import app_of, load
+    from runnel.errors import ConfigurationError
+    from runnel.stream import Stream
+
+    stream = load(target, Stream)
+    app = app_of(stream)
+    if redis_url is not None:
+        app.override(redis_url=redis_url)
+    try:
+        source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
+
+    async def work() -> int:
+        async with app:
+            with progress(source) as advance:
+                return await send_lines(stream, source.fileno(), from_line=from_line, advance=advance)
+
+    with source:
+        sent = asyncio.run(work())
+    typer.echo(f"{sent:,} events sent", err=True)

@@ -1,0 +1,129 @@
+"""Logging as the command line sets it up: lines for people, or JSON. Nothing else in Runnel configures logging.
+
+It gets the records of the logger tree "runnel" and writes them to standard error, looked up at each line, so that a
+live view that has taken its place shows them above itself.
+"""
+
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import orjson
+
+from runnel.errors import RunnelError
+
+STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+"""What every record has; the rest was given as `extra`."""
+
+_OURS = str(Path(__file__).parent) + os.sep
+
+
+def configure(level: str, style: Literal["console", "json"]) -> None:
+    """Send Runnel's log to standard error, at `level` and above."""
+    handler = _StandardError()
+    handler.setFormatter(JSONLines() if style == "json" else Lines(colour=_colour()))
+    logger = logging.getLogger("runnel")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What was given as `extra`."""
+    return {name: value for name, value in vars(record).items() if name not in STANDARD}
+
+
+class JSONLines(logging.Formatter):
+    """A record as one line of JSON with all its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _utc(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **fields_of(record),
+        }
+        if (trace := trace_of(record)) is not None:
+            line["exception"] = trace
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class Lines(logging.Formatter):
+    """A record as a line for people: time, level, message, key=value; a traceback, if there is one, below."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        fields = "  ".join(f"{name}={_short(value)}" for name, value in fields_of(record).items())
+        head = f"{self._dim(clock)} {self._level(record)} {record.getMessage()}"
+        line = f"{head}  {self._dim(fields)}" if fields else head
+        trace = trace_of(record)
+        return line if trace is None else f"{line}\n{trace}"
+
+    def _level(self, record: logging.LogRecord) -> str:
+        name = f"{record.levelname.lower():<8}"
+        if not self._colour:
+            return name
+        number = 31 if record.levelno >= logging.ERROR else 33 if record.levelno >= logging.WARNING else 32
+        return f"\x1b[{number}m{name}\x1b[0m"
+
+    def _dim(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self._colour and text else text
+
+
+def trace_of(record: logging.LogRecord) -> str | None:
+    """The record's traceback, from the user's own code on: how Runnel came to call it tells nobody anything."""
+    error = record.exc_info[1] if record.exc_info else None
+    while isinstance(error, RunnelError) and error.__cause__ is not None:
+        error = error.__cause__
+    if error is None or isinstance(error, BrokenPipeError):  # whoever read our output has gone
+        return None
+    return "".join(traceback.format_exception(type(error), error, users(error.__traceback__))).rstrip()
+
+
+def users(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that begins where Runnel called the user's code; all of it, if it never did."""
+    start = trace
+    while start is not None and start.tb_frame.f_code.co_filename.startswith(_OURS):
+        start = start.tb_next
+    return start or trace
+
+
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes to what `sys.stderr` is now."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_short, value))
+    text = " ".join(str(value).split())
+    return repr(text) if " " in text else text
+
+
+def _utc(moment: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    return f"{whole}.{int(moment * 1000) % 1000:03}Z"
+
+
+def _colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

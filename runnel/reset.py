@@ -1,0 +1,218 @@
+"""Setting a processor back, or ahead: first the plan, then, if it is wanted, the deed.
+
+The deed fences whoever owns a partition: that worker stands down, acquires anew, and goes on from the new cursor.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from attrs import frozen
+
+from runnel.errors import ConfigurationError, StoreError
+from runnel.position import before, id_parts
+from runnel.processor import Processor
+from runnel.status import lag, look
+from runnel.store import scripts
+from runnel.store.client import Store
+from runnel.store.keys import PartitionKeys
+from runnel.store.link import Link
+from runnel.store.scripts import Look
+
+HIGHEST_SEQUENCE = 2**64 - 1
+
+_RELATIVE = re.compile(r"-(\d+(?:\.\d+)?)([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_ID = re.compile(r"(\d+)-(\d+)")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+@frozen
+class Target:
+    """Where to: an end of the log, or behind the entry `cursor`."""
+
+    kind: Literal["earliest", "latest", "after"]
+    cursor: str = "0-0"
+
+
+@frozen(kw_only=True)
+class Move:
+    """What a reset does to one partition."""
+
+    keys: PartitionKeys
+    owner: str | None
+    cursor_now: str | None
+    cursor_then: str
+    count_then: int
+    again: int
+    """Events that were done and run again."""
+    skipped: int
+    """Events that were not done and never will be."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What a reset does."""
+
+    processor: str
+    stream: str
+    target: Target
+    moves: tuple[Move, ...]
+
+    @property
+    def again(self) -> int:
+        """Events that run again."""
+        return sum(move.again for move in self.moves)
+
+    @property
+    def skipped(self) -> int:
+        """Events that are skipped."""
+        return sum(move.skipped for move in self.moves)
+
+
+def parse_target(text: str, now: float) -> Target:
+    """What `--start` says.
+
+    Args:
+        text: "earliest", "latest", an entry's id "ms-seq" (what is after it runs again), or a moment (what was sent at
+            it or later runs again): "-1h" (s, m, h, d, w), ISO 8601 (UTC unless it says otherwise), or seconds (from 10¹¹
+            on milliseconds) since the epoch.
+        now: Seconds since the epoch.
+
+    Raises:
+        ConfigurationError: It is none of these, or a moment to come.
+    """
+    if text in ("earliest", "latest"):
+        return Target(text)  # type: ignore[arg-type]
+    if _ID.fullmatch(text):
+        ms, seq = id_parts(text)
+        if max(ms, seq) > HIGHEST_SEQUENCE:
+            raise ConfigurationError(f"start {text!r}: an id has two numbers of at most 64 bits")
+        return Target("after", f"{ms}-{seq}")
+    moment = _moment(text, now)
+    if moment > now:
+        raise ConfigurationError(f"start {text!r} is yet to come")
+    ms = round(moment * 1000)
+    return Target("after", f"{ms - 1}-{HIGHEST_SEQUENCE}" if ms > 0 else "0-0")
+
+
+def _moment(text: str, now: float) -> float:
+    if relative := _RELATIVE.fullmatch(text):
+        return max(0.0, now - float(relative[1]) * _SECONDS[relative[2]])
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return number / 1000 if number >= 1e11 else number
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"start {text!r} must be earliest, latest, an id (ms-seq), a time (ISO 8601 or seconds), or one like -1h"
+        ) from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+async def make_plan(store: Store, processor: Processor, start: str, partitions: Sequence[int] = ()) -> Plan:
+    """See what a reset would do; changes nothing.
+
+    Args:
+        store: An open one.
+        processor: Which processor.
+        start: See `parse_target`; "now" is the server's.
+        partitions: The partitions' numbers; none: all.
+
+    Raises:
+        ConfigurationError: `start` means nothing, or there is no such partition.
+        StoreError: The server cannot be reached, or refuses.
+    """
+    stream = processor.stream
+    for number in partitions:
+        if not 0 <= number < stream.partition_count:
+            raise ConfigurationError(f"stream {stream.name!r} has no partition {number}: 0 to {stream.partition_count - 1}")
+    chosen = [stream.partitions[number] for number in sorted(set(partitions)) or range(stream.partition_count)]
+    seconds, micros = await store.command("TIME")
+    target = parse_target(start, int(seconds) + int(micros) / 1e6)
+    link = store.link()
+    try:
+        seen = await look(link, chosen, processor.options.name)
+        counts = await _counts(link, chosen, seen, target)
+    finally:
+        await link.close()
+    name, policy = processor.options.name, processor.options.start
+    return Plan(
+        processor=name,
+        stream=stream.name,
+        target=target,
+        moves=tuple(
+            move(keys, each, target, count, policy) for keys, each, count in zip(chosen, seen, counts, strict=True)
+        ),
+    )
+
+
+def move(
+    keys: PartitionKeys, seen: Look, target: Target, count: int, start: Literal["earliest", "latest"] = "earliest"
+) -> Move:
+    """What a reset does to a partition; `count` is how many entries it then counts as done since the log began."""
+    cursor = _cursor(target, seen)
+    behind_now = lag(seen, start)
+    behind_then = min(seen.length, max(0, seen.added - count))
+    return Move(
+        keys=keys,
+        owner=seen.owner or None,
+        cursor_now=seen.cursor,
+        cursor_then=cursor,
+        count_then=count,
+        again=max(0, behind_then - behind_now),
+        skipped=max(0, behind_now - behind_then),
+    )
+
+
+async def carry_out(store: Store, plan: Plan) -> None:
+    """Do it; done again, it does no harm.
+
+    Raises:
+        StoreError: The server cannot be reached, or refuses; some partitions may be reset already.
+    """
+    link = store.link()
+    kind = plan.target.kind
+    try:
+        answers = await link.run(
+            [
+                scripts.reset(each.keys, plan.processor, each.cursor_then if kind == "after" else kind, each.count_then)
+                for each in plan.moves
+            ],
+            patience=5,
+        )
+    finally:
+        await link.close()
+    for answer in answers:
+        if isinstance(answer, StoreError):
+            raise answer
+
+
+def _cursor(target: Target, seen: Look) -> str:
+    if target.kind == "earliest":
+        return "0-0"
+    # A cursor beyond the last entry would pass over events that are yet to come.
+    return seen.last if target.kind == "latest" or before(seen.last, target.cursor) else target.cursor
+
+
+async def _counts(link: Link, partitions: Sequence[PartitionKeys], seen: Sequence[Look], target: Target) -> list[int]:
+    """How many entries each log had, since it began, up to where the target leads."""
+    if target.kind == "earliest":
+        return [each.added - each.length for each in seen]
+    cursors = [_cursor(target, each) for each in seen]
+    counts = [each.added for each in seen]
+    measured = [0] * len(seen)
+    at = {i: cursor.encode() for i, cursor in enumerate(cursors) if cursor != seen[i].last}
+    while at:
+        answers = await link.run([scripts.measure(partitions[i], after) for i, after in at.items()])
+        for i, answer in zip(list(at), answers, strict=True):
+            if isinstance(answer, StoreError):
+                raise answer
+            found, at[i], added = answer
+            measured[i] += found
+            if not found:
+                counts[i] = added - measured[i]
+                del at[i]
+    return counts

@@ -1,0 +1,109 @@
+"""The live view of a worker in the terminal: a picture of its tree of actors, drawn anew some times a second.
+
+It takes snapshots in the worker's event loop, which is cheap, and draws in a thread: a slow terminal holds up nothing.
+"""
+
+import asyncio
+import sys
+from contextlib import suppress
+from types import TracebackType
+
+from attrs import define, field
+from rich.console import Console
+from rich.live import Live
+
+from runnel.actors import ActorSnapshot
+from runnel.store.client import without_credentials
+from runnel.view.meter import Meter
+from runnel.view.output import Output, Written
+from runnel.view.tree import Heading, view
+from runnel.worker import Worker
+
+INTERVAL = 0.25
+"""Seconds between two pictures."""
+
+
+@define(eq=False)
+class LiveView:
+    """Shows a worker while the `async with` lasts; what is printed and logged meanwhile appears above."""
+
+    worker: Worker
+    console: Console = field(factory=lambda: Console(file=sys.stdout))  # the real one, which is replaced meanwhile
+    _meter: Meter = field(factory=Meter)
+    _began: float = 0.0
+    _outputs: list[Output] = field(factory=list)
+    _drawing: "asyncio.Task[None] | None" = None
+    _live: Live = field(init=False)
+
+    async def __aenter__(self) -> "LiveView":
+        self._began = self.worker.app.clock.monotonic()
+        self._live = Live(
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+        self._redirect()
+        self._drawing = asyncio.create_task(self._draw_on(), name="live view")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._drawing is not None
+        self._drawing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._drawing
+        self._restore()
+        self._live.stop()
+        done = self._meter.done
+        self.console.print(f"{self.worker.app.name}: {done:,} events done", highlight=False)
+
+    async def _draw_on(self) -> None:
+        clock = self.worker.app.clock
+        while True:
+            tree = self.worker.snapshot()
+            if tree is not None:
+                self._meter.update(tree, clock.monotonic())
+            drawing = asyncio.ensure_future(asyncio.to_thread(self._draw, tree, clock.monotonic() - self._began))
+            try:
+                await asyncio.shield(drawing)
+            except asyncio.CancelledError:
+                await drawing  # two threads must not draw at once
+                raise
+            await clock.sleep(INTERVAL)
+
+    def _draw(self, tree: ActorSnapshot | None, elapsed: float) -> None:
+        for output in self._outputs:
+            self._write(output.take())
+        heading = Heading(
+            app=self.worker.app.name,
+            server=without_credentials(self.worker.app.settings.redis_url),
+            worker=self.worker.id,
+            done=self._meter.done,
+            rate=self._meter.rate,
+            elapsed=elapsed,
+        )
+        size = self.console.size
+        self._live.update(view(heading, tree, size.width, size.height), refresh=True)
+
+    def _write(self, text: str) -> None:
+        if text:
+            self.console.print(Written(text), end="", crop=False, no_wrap=True)
+
+    def _redirect(self) -> None:
+        for name in ("stdout", "stderr"):
+            replaced = getattr(sys, name)
+            if replaced.isatty():
+                output = Output(replaced)
+                self._outputs.append(output)
+                setattr(sys, name, output)
+
+    def _restore(self) -> None:
+        for output in self._outputs:
+            name = "stdout" if sys.stdout is output else "stderr"
+            setattr(sys, name, output.replaced)
+            self._write(output.take(all_of_it=True))

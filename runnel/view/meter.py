@@ -1,0 +1,42 @@
+"""How many events a worker has done, and how fast, told from snapshots of its tree. No clock, no rich."""
+
+from collections import deque
+
+from attrs import define, field
+
+from runnel.actors import ActorSnapshot
+
+WINDOW = 3.0
+"""Seconds over which the rate is taken."""
+
+
+@define(eq=False)
+class Meter:
+    """Adds up what the partitions say they have done."""
+
+    done: int = 0
+    rate: float = 0.0
+    _counts: dict[str, int] = field(factory=dict)
+    _history: deque[tuple[float, int]] = field(factory=deque)
+
+    def update(self, tree: ActorSnapshot, now: float) -> None:
+        """Take in a snapshot of `now` (seconds, monotonic)."""
+        for path, count in counts(tree).items():
+            self.done += max(0, count - self._counts.get(path, count))
+            self._counts[path] = count
+        self._history.append((now, self.done))
+        while len(self._history) > 2 and now - self._history[0][0] > WINDOW:
+            self._history.popleft()
+        then, before = self._history[0]
+        self.rate = (self.done - before) / (now - then) if now > then else 0.0
+
+
+def counts(tree: ActorSnapshot) -> dict[str, int]:
+    """By the path of each partition of a processor: how many entries of its log are done."""
+    found: dict[str, int] = {}
+    for child in tree.children:
+        found |= counts(child)
+    count = tree.details.get("count")
+    if tree.kind == "Partition" and isinstance(count, int):
+        found[tree.path] = count
+    return found

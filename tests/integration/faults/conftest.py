@@ -1,0 +1,30 @@
+"""Fixtures of the fault tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.faults.harness import World
+from tests.servers import Server
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """Makes the world of a test, on a server; none of its processes outlives the test."""
+    worlds: list[World] = []
+
+    def make(server: Server, **options: Any) -> World:
+        worlds.append(World.of(server, tmp_path, **options))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture
+def shop(make_world: Callable[..., World], valkey: Server) -> Callable[..., World]:
+    """Makes a world on the shared server: `shop(style="take", hold=3)`."""
+    return lambda **options: make_world(valkey, **options)

@@ -1,0 +1,116 @@
+"""The app that the fault tests run: a processor that notes in the ledger what it begins and finishes.
+
+What it does is said by a `Plan`, which travels to worker processes as JSON.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import asdict, frozen
+
+from runnel import App, Record
+from runnel.app import ExceptionPolicy
+from tests.integration.faults.ledger import Ledger
+
+Style = Literal["records", "events", "take"]
+
+
+class Sale(Record):
+    """What is sent."""
+
+    key: int
+    number: int
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What a worker does, and what goes wrong in it."""
+
+    url: str
+    folder: str
+    worker: str = "first"
+    style: Style = "records"
+    policy: str = "halt"
+    partition_count: int = 4
+    partition_size: int = 50_000
+    lock_expiry: float = 1.0
+    grace_period: float = 8.0
+    prefetch_count: int = 256
+    hold: int = -1
+    """The number of the event, of every key, whose handler waits for the file `go`."""
+    fail: int = -1
+    """The number of the event, of every key, whose handler fails."""
+    crash: str = ""
+    """The fail point (see `crashes`) at which the process gets `signal`."""
+    nth: int = 1
+    signal: str = "SIGKILL"
+
+    @property
+    def ledger(self) -> Path:
+        return Path(self.folder) / "ledger"
+
+    @property
+    def go(self) -> Path:
+        """While this file is missing, handlers hold."""
+        return Path(self.folder) / "go"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def make_app(plan: Plan) -> App:
+    return App("shop", redis_url=plan.url, send_timeout=20)
+
+
+def declare_stream(app: App, plan: Plan) -> Any:
+    return app.stream(
+        "sales",
+        record=Sale,
+        partition_by="key",
+        partition_count=plan.partition_count,
+        partition_size=plan.partition_size,
+    )
+
+
+def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
+    """The app, its stream, and its processor `till`."""
+    app, ledger = make_app(plan), Ledger(plan.ledger)
+
+    async def till(events: Any) -> None:
+        async def handle(sale: Sale) -> None:
+            ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun")
+            crash("handler")
+            while sale.number == plan.hold and not plan.go.exists():
+                await asyncio.sleep(0.005)
+            if sale.number == plan.fail:
+                raise ValueError("no change")
+            ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished")
+
+        match plan.style:
+            case "records":
+                async for sale in events.records():
+                    await handle(sale)
+            case "events":
+                async for event in events:
+                    await handle(event.record())
+            case "take":
+                async for sales in events.take(10, within=0.01).records():
+                    for sale in sales:
+                        await handle(sale)
+
+    app.processor(
+        declare_stream(app, plan),
+        name="till",
+        exception_policy=ExceptionPolicy(plan.policy),
+        lock_expiry=plan.lock_expiry,
+        grace_period=plan.grace_period,
+        prefetch_count=plan.prefetch_count,
+    )(till)
+    return app

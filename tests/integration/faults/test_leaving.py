@@ -1,0 +1,98 @@
+"""Workers that leave, politely or not, and who takes their place."""
+
+import signal
+from collections.abc import Callable
+
+from tests.integration.faults.harness import World
+from tests.support import wait_until
+
+Shop = Callable[..., World]
+FOR_EVER = 600.0
+"""A lease that does not end within a test: whoever takes over before has not waited for it."""
+
+
+async def test_a_polite_worker_finishes_the_event_under_way_and_commits_it(shop: Shop) -> None:
+    world = shop(hold=2, lock_expiry=FOR_EVER)
+    await world.send([1], range(5))
+    first = world.start("first")
+    await wait_until(lambda: len(world.ledger.begun()) == 3, what="the third event is in the handler")
+    first.signal(signal.SIGTERM)
+    await wait_until(lambda: world.free() == 3, what="the partitions that have nothing to finish are free")
+    assert first.running
+    world.let_go()
+    assert await first.ended() == 0
+    assert len(world.ledger.finished()) == 3
+    assert len(world.uncommitted()) == 2
+
+    world.start("second")
+    await world.all_done()
+    world.check()
+    assert not world.ledger.repeated()
+
+
+async def test_a_handler_that_does_not_end_is_cut_off_after_its_grace_and_its_event_is_not_committed(
+    shop: Shop,
+) -> None:
+    world = shop(hold=2, grace_period=0.3, lock_expiry=FOR_EVER)
+    await world.send([1], range(5))
+    first = world.start("first")
+    await wait_until(lambda: len(world.ledger.begun()) == 3, what="the third event is in the handler")
+    first.signal(signal.SIGTERM)
+    assert await first.ended() == 0
+    assert len(world.uncommitted()) == 3
+
+    world.let_go()
+    world.start("second")
+    await world.all_done()
+    world.check()
+    assert [event.number for event in world.ledger.repeated()] == [2]
+
+
+async def test_a_second_signal_does_not_wait_for_the_handler(shop: Shop) -> None:
+    world = shop(hold=2, grace_period=FOR_EVER, lock_expiry=FOR_EVER)
+    await world.send([1], range(5))
+    first = world.start("first")
+    await wait_until(lambda: len(world.ledger.begun()) == 3, what="the third event is in the handler")
+    first.signal(signal.SIGTERM)
+    await wait_until(lambda: world.free() == 3, what="the partitions that have nothing to finish are free")
+    first.signal(signal.SIGTERM)
+    assert await first.ended() == 0
+    assert len(world.uncommitted()) == 3
+
+    world.let_go()
+    world.start("second")
+    await world.all_done()
+    world.check()
+
+
+async def test_a_second_worker_gets_nothing_while_the_first_lives_and_all_when_it_is_killed(shop: Shop) -> None:
+    world = shop()
+    await world.send(range(12), range(10))
+    first = world.start("first")
+    await world.all_done()
+    second = world.start("second")
+    await wait_until(lambda: second.log.count("partition held by another worker") >= 16, what="it tried again and again")
+    await world.send(range(12), range(10, 20))
+    await world.all_done()
+    assert world.is_owner(first)
+    assert not world.ledger.begun("second")
+
+    first.popen.kill()
+    await world.send(range(12), range(20, 30))
+    await world.all_done()
+    assert world.is_owner(second)
+    assert not world.ledger.repeated()
+    world.check()
+
+
+async def test_a_second_worker_takes_over_at_once_when_the_first_leaves(shop: Shop) -> None:
+    """It asks again every quarter of a lease, hence within one heartbeat."""
+    world = shop(lock_expiry=4.0)
+    first = world.start("first")
+    await wait_until(lambda: world.is_owner(first))
+    second = world.start("second")
+    await wait_until(lambda: "partition held by another worker" in second.log)
+    first.signal(signal.SIGTERM)
+    assert await first.ended() == 0
+    await wait_until(lambda: world.is_owner(second), timeout=2.0, what="it takes over within a heartbeat (1 s)")
+    assert all(int(world.slot(n)["epoch"]) == 2 for n in range(world.plan.partition_count))

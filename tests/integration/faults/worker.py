@@ -1,0 +1,37 @@
+"""A worker as a process: `python -m tests.integration.faults.worker PLAN`, with the plan as JSON."""
+
+import json
+import logging
+import sys
+
+from runnel.errors import HandlerFailed
+from runnel.worker import Worker
+from tests.integration.faults.crashes import crasher, patch
+from tests.integration.faults.shop import Plan, declare
+
+_STANDARD = set(vars(logging.makeLogRecord({})))
+
+
+class _Fields(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        return f"{super().format(record)} {json.dumps(extra, default=str)}"
+
+
+def main() -> None:
+    plan = Plan.from_json(sys.argv[1])
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Fields("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level="DEBUG", handlers=[handler])
+    logging.getLogger("asyncio").setLevel("WARNING")
+    crash = crasher(plan.crash, plan.nth, plan.signal)
+    patch(crash)
+    try:
+        Worker(declare(plan, crash)).start()
+    except HandlerFailed as error:
+        logging.getLogger(__name__).error("halted: %s", error)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()
