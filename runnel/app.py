@@ -74,11 +74,11 @@ class App:
         name: str,
         record: type[R],
         partition_by: str | Callable[[R], object],
-        *,
         serializer: Serializer | None = None,
         partition_count: int | None = None,
         partition_size: int | None = None,
         hasher: Callable[[Any], int] | None = None,
+        *,
         overflow: Literal["block", "reject", "drop_oldest"] | None = None,
         max_payload: int | None = None,
     ) -> Stream[R]:

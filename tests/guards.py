@@ -70,6 +70,8 @@ GUARDS = [
     Guard("reset", "redis.call('HINCRBY', slot, 'epoch', 1)", "", "reset: another epoch"),
     Guard("reset", "redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)", "", "reset: free at once"),
     Guard("register", "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end", "", "register: once"),
+    Guard("look", "left <= 0 or ", "", "look: a lease that ran out"),
+    Guard("look", " or held[4] ~= history()", "", "look: a token of another history"),
     Guard("append", "if sequence == last_sequence then return {'ALREADY', mark[2], 0} end", "", "append: once"),
     Guard("append", "if sequence < last_sequence then return {'STALE', mark[1]} end", "", "append: too late"),
     Guard("append", "if sequence < last_sequence", "if ARGV[1] < (mark[1] or '')", "append: sequences are numbers"),
