@@ -1,6 +1,6 @@
 """Fixtures of the fault tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.servers import Server
 
 
 @pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., World]]:
     """Makes the world of a test, on a server; none of its processes outlives the test."""
     worlds: list[World] = []
 
@@ -21,6 +21,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
     yield make
     for world in worlds:
+        await world.app.close()
         world.close()
 
 

@@ -37,12 +37,12 @@ def crasher(name: str, nth: int, signal_name: str) -> Callable[[str], None]:
 
 def patch(crash: Callable[[str], None]) -> None:
     """Put fail points around what the actors of this process do."""
-    distribute, commit, release = Reader._distribute, Committer._commit, Coordinator._release
+    xread, commit, release = Reader._xread, Committer._commit, Coordinator._release
 
-    def crashing_distribute(self: Reader, read: Any) -> None:
-        if read.reply:
+    async def crashing_xread(self: Reader, feeds: Any) -> Any:
+        if reply := await xread(self, feeds):
             crash("read")
-        distribute(self, read)
+        return reply
 
     async def crashing_commit(self: Committer, commits: Any) -> Any:
         await self.link.command("PING")  # connected: after the next line nothing else runs before the commit is sent
@@ -58,7 +58,7 @@ def patch(crash: Callable[[str], None]) -> None:
         await release(self, lease)
         crash("after release")
 
-    Reader._distribute = crashing_distribute  # type: ignore[method-assign]
+    Reader._xread = crashing_xread  # type: ignore[method-assign]
     Committer._commit = crashing_commit  # type: ignore[method-assign]
     Coordinator._release = crashing_release  # type: ignore[method-assign]
 

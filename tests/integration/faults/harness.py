@@ -1,9 +1,11 @@
 """What the fault tests see and do from outside: worker processes, the ledger, and what the server holds."""
 
+import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from attrs import define, evolve, field
 
 from runnel import App
 from runnel.store.keys import PartitionKeys
+from runnel.worker import Worker
 from tests.integration.faults.ledger import Ledger, Order, lost, out_of_order
-from tests.integration.faults.shop import Plan, Sale, declare_stream, make_app
+from tests.integration.faults.shop import Plan, Sale, declare, declare_stream, make_app
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -67,7 +70,7 @@ class World:
 
     @classmethod
     def of(cls, server: Server, folder: Path, **options: Any) -> "World":
-        plan = Plan(url=server.url, folder=str(folder), **options)
+        plan = Plan(**{"url": server.url, "folder": str(folder), **options})
         app = make_app(plan)
         return cls(plan, server, app, declare_stream(app, plan), Ledger(plan.ledger))
 
@@ -85,6 +88,19 @@ class World:
             )
         self.processes.append(Process(name, path, popen))
         return self.processes[-1]
+
+    @asynccontextmanager
+    async def worker(self, name: str = "first", *, app: App | None = None, **changes: Any) -> AsyncIterator[Worker]:
+        """A worker in this process and loop; it stops in order at the end."""
+        app = app or declare(evolve(self.plan, worker=name, **changes))
+        worker = Worker(app)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await running
+            await app.close()
 
     async def send(self, keys: Iterable[int], numbers: Iterable[int]) -> None:
         """Send the events of these numbers for each key."""
@@ -133,14 +149,14 @@ class World:
         """The partitions that hold events sent."""
         return {int(place.split("/")[1]) for place in self.sent.values()}
 
-    def entries(self) -> list[Order]:
-        """Every event in the logs."""
+    def log(self) -> list[tuple[Order, str]]:
+        """Every event in the logs, and its place."""
         found = []
         with self.server.client() as client:
             for n in range(self.plan.partition_count):
-                for _, fields in client.xrange(self.keys(n).log.decode()):
+                for entry, fields in client.xrange(self.keys(n).log.decode()):
                     sale = self.stream.deserialize({name.encode(): value.encode() for name, value in fields.items()})
-                    found.append(Order(sale.key, sale.number))
+                    found.append((Order(sale.key, sale.number), f"sales/{n}/{entry}"))
         return found
 
     def uncommitted(self) -> set[Order]:
