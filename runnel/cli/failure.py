@@ -13,8 +13,8 @@ from runnel.errors import ConfigurationError, HandlerFailed, RunnelError, StoreE
 GENERAL, USAGE, HALTED, SERVER = 1, 2, 3, 4
 INTERRUPTED = 130
 
-_OURS = (str(Path(__file__).parent.parent) + os.sep, str(Path(os.__file__).parent) + os.sep, "<")
-"""How the paths of code begin that a user of Runnel did not write: Runnel itself, the standard library, no file at all."""
+_OURS = (str(Path(__file__).parent.parent) + os.sep, str(Path(os.__file__).parent) + os.sep)
+"""How the paths of code begin that a user of Runnel did not write: of Runnel itself, and of the standard library."""
 
 
 @runtime_checkable
@@ -89,7 +89,8 @@ def place(error: BaseException) -> str:
 
 
 def _is_users(filename: str) -> bool:
-    return f"{os.sep}site-packages{os.sep}" not in filename and not filename.startswith(_OURS)
+    installed = f"{os.sep}site-packages{os.sep}" in filename or filename.startswith(_OURS)
+    return os.path.isabs(filename) and not installed  # compiled code names its source as it was built
 
 
 def silence_closed_pipe() -> None:
