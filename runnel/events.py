@@ -103,10 +103,6 @@ class Source(Protocol):
     """What events need of the partition that they come from."""
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether the partition is to be let go: nothing more is handed out."""
-
-    @property
     def position(self) -> Position:
         """The entries in hand."""
 
@@ -188,7 +184,7 @@ class Events(Generic[R]):
                 position.at = at + 1
                 if not position.dirty:
                     position.mark()
-                if source.is_stopping:
+                if position.closing:
                     position.out = 0
                     return
                 if now() >= breath:
@@ -199,7 +195,7 @@ class Events(Generic[R]):
     async def _one_by_one(self) -> AsyncGenerator[Event, None]:
         source, position = self._source, self._source.position
         breathe = _Breath(source.clock)
-        while not source.is_stopping and (position.left or await source.fill()):
+        while not position.closing and (position.left or await source.fill()):
             xid, fields = position.entries[position.at]
             position.out = 1
             yield Event(self.stream, self.partition, self.group, xid, fields, source.attempt)
@@ -224,7 +220,7 @@ class Events(Generic[R]):
         while source.position.left < n and (wait := deadline - source.clock.monotonic()) > 0:
             if not await source.fill(wait):
                 break
-        return not source.is_stopping
+        return not source.position.closing
 
     async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
         attempt = self._source.attempt

@@ -21,6 +21,7 @@ class Position:
         at: How many of them are done.
         out: How many of the next ones the user's function has got: it fails, or they are done, together.
         dirty: Whether something is done that no commit has taken up.
+        closing: Whether the partition is to be let go: nothing more is handed out.
         on_dirty: Called when the first thing is done after a commit took everything up.
     """
 
@@ -31,6 +32,7 @@ class Position:
     at: int = 0
     out: int = 0
     dirty: bool = False
+    closing: bool = False
 
     @property
     def cursor(self) -> bytes:

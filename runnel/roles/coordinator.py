@@ -115,6 +115,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     renewing: bool = False
     acquiring: bool = False
     beating: bool = False
+    away: bool = False
 
     async def receive(self, message: CoordinatorMessage) -> None:
         match message:
@@ -194,7 +195,7 @@ class Coordinator(Actor[CoordinatorMessage]):
             )
 
     def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[Acquired | Held | StoreError]) -> None:
-        self.acquiring = False
+        self.acquiring = self.away = False
         for slot, answer in zip(slots, answers, strict=True):
             match answer:
                 case Acquired():
@@ -241,7 +242,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         return scripts.renew(lease.keys, options.name, lease.token, options.lock_expiry)
 
     def _renewed(self, sent_at: float, leases: Sequence[Lease], answers: Sequence[bool | StoreError]) -> None:
-        self.renewing = False
+        self.renewing = self.away = False
         for lease, answer in zip(leases, answers, strict=True):
             if isinstance(answer, StoreError):
                 raise answer
@@ -253,7 +254,9 @@ class Coordinator(Actor[CoordinatorMessage]):
     def _unreachable(self, error: Exception, slots: Sequence[Slot]) -> None:
         if not isinstance(error, StoreUnavailable):
             raise error
-        log.warning("the server is away, trying again", extra={"worker": self.worker, "error": str(error)})
+        if not self.away:
+            self.away = True
+            log.warning("the server is away, trying again", extra={"worker": self.worker, "error": str(error)})
         if not slots:
             self.renewing = False
             return

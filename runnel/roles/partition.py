@@ -86,10 +86,10 @@ class Partition(Actor[PartitionMessage]):
     async def run(self) -> None:
         if self.failed_events:  # supervision lets it go on after a failure
             self._drop(self.failed_events)
-        while not self.is_stopping:
+        while not (self.is_stopping or self.position.closing):
             cursor = self.position.cursor
             await self._call_function()
-            if not self.is_stopping:
+            if not (self.is_stopping or self.position.closing):
                 await self._called_too_early(cursor)
 
     def statistics(self) -> dict[str, object]:

@@ -232,7 +232,8 @@ class Reader(Actor[ReaderMessage]):
         self.reading, self.client_id = {}, None
         if not isinstance(error, StoreUnavailable):
             raise error
-        log.warning("cannot read, trying again", extra={"processor": self.options.name, "error": str(error)})
+        if not self.failures:
+            log.warning("cannot read, trying again", extra={"processor": self.options.name, "error": str(error)})
         self.failures += 1
         self.pausing = True
         self.set_timer("pause", _Resume(), min(0.05 * 2**self.failures, 1.0))

@@ -193,6 +193,15 @@ def test_dumps_and_loads_make_one_value_of_a_record() -> None:
         assert each.loads(each.dumps(record)) == record
 
 
+@pytest.mark.parametrize("key", ["05", " 5", "1_0", "x", "5.0", ""])
+def test_a_key_has_one_spelling_only_or_two_would_become_one(key: str) -> None:
+    class Table(Record):
+        rows: dict[int, str]
+
+    with pytest.raises(RecordError, match=r"^Table\.rows\['.*'\]: expected int as a key, got str"):
+        make_codec(Table).decode([b"data", orjson.dumps({"rows": {key: "a"}})])
+
+
 # Primitive records
 
 
@@ -358,6 +367,17 @@ def test_other_classes_may_be_fields_of_records() -> None:
 def test_wrong_values_in_other_classes_are_not_sent(value: Any, message: str) -> None:
     with pytest.raises(RecordError, match=message):
         make_codec(type(value)).encode(value)
+
+
+class Bounded(pydantic.BaseModel):
+    number: int = pydantic.Field(gt=0)
+
+
+def test_a_model_that_was_changed_against_its_own_rules_is_not_sent() -> None:
+    bounded = Bounded(number=1)
+    bounded.number = -1
+    with pytest.raises(RecordError, match=r"^Bounded\.number: Input should be greater than 0"):
+        make_codec(Bounded).encode(bounded)
 
 
 @pytest.mark.parametrize(
