@@ -1,11 +1,12 @@
 """What the command line's log looks like."""
 
+import io
 import json
 import logging
 import sys
 
 from runnel.errors import RunnelError
-from runnel.logs import JSONLines, Lines
+from runnel.logs import JSONLines, Lines, _StandardError
 
 
 def record(message: str = "partition lost", error: BaseException | None = None, **extra: object) -> logging.LogRecord:
@@ -52,11 +53,7 @@ def test_a_closed_pipe_needs_no_traceback() -> None:
     assert "Traceback" not in Lines(colour=False).format(record(error=BrokenPipeError()))
 
 
-def test_standard_error_is_looked_up_at_each_line(monkeypatch: "object") -> None:
-    import io
-
-    from runnel.logs import _StandardError
-
+def test_standard_error_is_looked_up_at_each_line() -> None:
     handler, first, second = _StandardError(), io.StringIO(), io.StringIO()
     before = sys.stderr
     try:

@@ -38,7 +38,9 @@ def test_where_a_start_leads(text: str, target: Target) -> None:
     assert parse_target(text, NOW) == target
 
 
-@pytest.mark.parametrize("text", ["", "tomorrow", "1h", "-1y", "-h", "1-2-3", "2020-13-01", "2999-01-01", "1600000001", f"{2**64}-0"])
+@pytest.mark.parametrize(
+    "text", ["", "tomorrow", "1h", "-1y", "-h", "1-2-3", "2020-13-01", "2999-01-01", "1600000001", f"{2**64}-0"]
+)
 def test_what_is_no_start_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="start"):
         parse_target(text, NOW)

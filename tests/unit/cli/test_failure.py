@@ -45,11 +45,8 @@ def test_a_message_of_several_lines_becomes_one() -> None:
 
 
 def test_the_line_says_where_in_the_users_code() -> None:
-    try:
-        try:
-            int("x")
-        except ValueError as error:
-            raise HandlerFailed("event 1 failed") from error
-    except HandlerFailed as failed:
-        assert f"event 1 failed ({__file__}:" in line(failed)
-        assert "test_the_line_says_where_in_the_users_code" in line(failed)
+    with pytest.raises(ValueError, match="x") as raised:
+        int("x")
+    said = line(caused(HandlerFailed("event 1 failed"), raised.value))
+    assert f"event 1 failed ({__file__}:" in said
+    assert "test_the_line_says_where_in_the_users_code" in said

@@ -1,9 +1,13 @@
 """`runnel --help` answers at once: it imports next to nothing."""
 
+import ast
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import runnel
 
 HEAVY = ["redis", "cattrs", "orjson", "rich", "attrs", "asyncio", "runnel.app", "runnel.worker", "runnel.records"]
 
@@ -35,15 +39,10 @@ def seconds(command: list[str]) -> float:
 
 
 def test_every_name_of_the_package_is_there_and_in_its_stub() -> None:
-    import ast
-    from pathlib import Path
-
-    import runnel
-
     stub = ast.parse(Path(runnel.__file__).with_suffix(".pyi").read_text())
     homes = {
         name.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names
     }
-    assert homes == runnel._HOMES
+    assert homes == vars(runnel)["_HOMES"]
     for name in runnel.__all__:
         assert getattr(runnel, name) is not None

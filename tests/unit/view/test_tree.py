@@ -54,7 +54,8 @@ def test_every_actor_has_a_line_with_what_it_is_at() -> None:
 
 
 def test_a_full_mailbox_is_a_full_bar_and_one_message_is_seen() -> None:
-    text = shown(worker(partition(0, mailbox_depth=100, mailbox_capacity=100), partition(1, mailbox_depth=1, mailbox_capacity=1_000)))
+    full = partition(0, mailbox_depth=100, mailbox_capacity=100)
+    text = shown(worker(full, partition(1, mailbox_depth=1, mailbox_capacity=1_000)))
     assert "████████ 100/100" in text
     assert "█······· 1/1000" in text
 
@@ -83,13 +84,13 @@ def test_before_the_worker_runs_there_is_a_heading() -> None:
     assert "starting" in shown(None)
 
 
-def test_the_meter_counts_from_the_first_sight_and_over_owners() -> None:
+def test_the_meter_adds_up_over_partitions_and_owners() -> None:
     meter = Meter()
-    meter.update(worker(partition(0, details={"count": 100})), 0.0)
-    meter.update(worker(partition(0, details={"count": 150}), partition(1, details={"count": 7})), 1.0)
-    assert (meter.done, meter.rate) == (50, 50.0)
-    meter.update(worker(partition(1, details={"count": 10})), 2.0)
-    assert (meter.done, meter.rate) == (53, 26.5)
+    meter.update(worker(partition(0, details={"done": 100})), 0.0)
+    meter.update(worker(partition(0, details={"done": 150}), partition(1, details={"done": 7})), 1.0)
+    assert (meter.done, meter.rate) == (157, 57.0)
+    meter.update(worker(partition(1, details={"done": 10})), 2.0)
+    assert (meter.done, meter.rate) == (160, 30.0)
     for second in range(3, 10):
-        meter.update(worker(partition(1, details={"count": 10})), float(second))
-    assert (meter.done, meter.rate) == (53, 0.0)
+        meter.update(worker(partition(1, details={"done": 10})), float(second))
+    assert (meter.done, meter.rate) == (160, 0.0)
