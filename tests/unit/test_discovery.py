@@ -37,13 +37,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_an_app_is_found_by_module_and_attribute(folder: Path) -> None:
-    app = load("shop_to_find:app", App, "app")
+    app = load("shop_to_find:app", App)
     assert isinstance(app, App)
     assert app.name == "shop"
 
 
 def test_an_attribute_may_lie_deeper(folder: Path) -> None:
-    assert load("shop_to_find:Streams.orders", Stream, "stream").name == "orders"
+    assert load("shop_to_find:Streams.orders", Stream).name == "orders"
 
 
 @pytest.mark.parametrize(
@@ -54,24 +54,24 @@ def test_an_attribute_may_lie_deeper(folder: Path) -> None:
         (":app", "must have the form"),
         ("nowhere_at_all:app", "there is no module 'nowhere_at_all'"),
         ("shop_to_find.deeper:app", "there is no module 'shop_to_find.deeper'"),
-        ("shop_to_find:apps", "module 'shop_to_find' has no attribute 'apps'"),
-        ("shop_to_find:Streams.orderz", "has no attribute"),
+        ("shop_to_find:apps", "module 'shop_to_find' has no 'apps'"),
+        ("shop_to_find:Streams.orderz", "has no 'Streams.orderz'"),
         ("shop_to_find:number", "shop_to_find:number is a int, not a App"),
     ],
 )
 def test_what_is_not_found_is_one_clear_line(folder: Path, target: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
-        load(target, App, "app")
+        load(target, App)
     assert "\n" not in str(raised.value)
 
 
-def test_an_error_of_the_module_is_its_own(folder: Path) -> None:
+def test_an_error_of_the_module_is_the_cause(folder: Path) -> None:
     (folder / "broken_to_find.py").write_text("import no_such_dependency")
-    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
-        load("broken_to_find:app", App, "app")
     (folder / "failing_to_find.py").write_text("1 / 0")
-    with pytest.raises(ZeroDivisionError):
-        load("failing_to_find:app", App, "app")
+    for module, cause in (("broken_to_find", ModuleNotFoundError), ("failing_to_find", ZeroDivisionError)):
+        with pytest.raises(ConfigurationError, match=module) as raised:
+            load(f"{module}:app", App)
+        assert isinstance(raised.value.__cause__, cause)
 
 
 def test_all_modules_that_fit_are_imported(folder: Path) -> None:
