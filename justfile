@@ -1,3 +1,35 @@
-# The benchmarks' figures: docs/performance.md. `just bench --quick --only process`
-bench *args:
-    python -m benchmarks {{ args }}
+# `just` comes with `pip install -e '.[dev]'` (the wheel is called rust-just).
+
+set shell := ["bash", "-euc"]
+bin := if path_exists(".venv/bin") == "true" { ".venv/bin/" } else { "" }
+
+# what there is to run
+default:
+    @just --list
+
+# style, types and tests, as they must be before a commit
+check: lint types test
+
+# the tests, or some: just test tests/unit -k record
+test *words:
+    {{bin}}pytest -q {{words}}
+
+# style
+lint:
+    {{bin}}ruff check
+
+# types
+types:
+    {{bin}}mypy
+
+# the benchmarks, as ratios to raw loops in the same run
+bench *words:
+    {{bin}}python -m benchmarks {{words}}
+
+# the snippets of README and docs/
+docs:
+    {{bin}}pytest -q tests/docs
+
+# an example that feeds itself, in the live view, on the embedded server
+demo:
+    {{bin}}runnel run examples.shop:app

@@ -30,6 +30,8 @@ class _Session:
     store: Store
     producer: Producer | None = None
     checked: set[str] = field(factory=set)
+    checking: asyncio.Lock = field(factory=asyncio.Lock)
+    """Sends that come while a stream is checked for the first time wait in their order."""
 
 
 class App:
@@ -72,11 +74,11 @@ class App:
         name: str,
         record: type[R],
         partition_by: str | Callable[[R], object],
-        *,
         serializer: Serializer | None = None,
         partition_count: int | None = None,
         partition_size: int | None = None,
         hasher: Callable[[Any], int] | None = None,
+        *,
         overflow: Literal["block", "reject", "drop_oldest"] | None = None,
         max_payload: int | None = None,
     ) -> Stream[R]:
@@ -230,8 +232,10 @@ class App:
         """
         session = self._session()
         if stream.name not in session.checked:
-            await self.check_stream(stream)
-            session.checked.add(stream.name)
+            async with session.checking:
+                if stream.name not in session.checked:
+                    await self.check_stream(stream)
+                    session.checked.add(stream.name)
         if session.producer is None:
             session.producer = Producer(session.store.link(), self.clock)
         return session.producer

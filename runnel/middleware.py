@@ -93,5 +93,7 @@ class DeadLetterMiddleware(Middleware):
         try:
             return event.record()
         except RecordError as error:  # nobody could read it from the sink
-            log.error("a primitive event that does not decode is not sent on", extra={"entry": event.id, "error": str(error)})
+            log.error(
+                "a primitive event that does not decode is not sent on", extra={"entry": event.id, "error": str(error)}
+            )
             return None

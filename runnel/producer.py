@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from attrs import Factory, define, field
 
 from runnel.clock import Clock
-from runnel.errors import RecordError, StoreError, StoreUnavailable, StreamFull
+from runnel.errors import RecordError, StoreError, StoreRefused, StoreUnavailable, StreamFull
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
 from runnel.store.scripts import AppendAnswer, Appended, Call, Full, IdNotAbove, Overflow, append
@@ -57,12 +57,14 @@ class Lane:
     keys: PartitionKeys
     cap: int
     overflow: Overflow
+    producer: str
     waiting: deque[Part] = field(factory=deque)
     travelling: _Append | None = None
     sequence: int = 0
     one_by_one: bool = False
+    blocked: StreamFull | None = None
 
-    def next_append(self, producer: str) -> _Append | None:
+    def next_append(self) -> _Append | None:
         """What to send now: what was not answered yet, or else as many waiting parts of one shape as go together."""
         while self.waiting and self.waiting[0].ids.done():  # its sender was cancelled
             self.waiting.popleft()
@@ -72,7 +74,7 @@ class Lane:
             values = parts[0].values if len(parts) == 1 else [value for part in parts for value in part.values]
             call = append(
                 self.keys,
-                producer,
+                self.producer,
                 self.sequence,
                 parts[0].names,
                 values,
@@ -89,14 +91,19 @@ class Lane:
         while self.waiting and not self.one_by_one and not first.explicit_ids:
             part = self.waiting[0]
             entries, size = entries + part.entries, size + part.size
-            if part.names != first.names or part.explicit_ids or entries > min(MOST_ENTRIES, self.cap) or size > MOST_BYTES:
+            if (
+                part.names != first.names
+                or part.explicit_ids
+                or entries > min(MOST_ENTRIES, self.cap)
+                or size > MOST_BYTES
+            ):
                 break
             parts.append(self.waiting.popleft())
         return parts
 
     def answered(self, answer: AppendAnswer | StoreError) -> None:
         """Tell the senders of the append that travelled, unless it waits for room."""
-        append, self.travelling = self.travelling, None
+        append, self.travelling, self.blocked = self.travelling, None, None
         assert append is not None
         match answer:
             case Appended(first, dropped):
@@ -109,13 +116,15 @@ class Lane:
                 self.one_by_one = True
                 self.waiting.extendleft(reversed(append.parts))
             case Full() if self.overflow == "block":
-                self.travelling = append
+                self.travelling, self.blocked = append, self.full(answer)
             case Full():
                 self._fail(append.parts, self.full(answer))
             case IdNotAbove(entry_id):
                 self._fail(
                     append.parts, RecordError(f"stream id {entry_id} is not above the last one of its partition")
                 )
+            case StoreRefused() if append.sent > 1:
+                self._fail(append.parts, StoreUnavailable(f"{answer}; an earlier copy may have been appended"))
             case StoreError():
                 self._fail(append.parts, answer)
             case _:
@@ -127,7 +136,7 @@ class Lane:
         """Nobody waits for this part any more: it is not sent again."""
         part.ids.cancel()
         if self.travelling is not None and all(p.ids.done() for p in self.travelling.parts):
-            self.travelling = None
+            self.travelling = self.blocked = None
 
     def full(self, answer: Full) -> StreamFull:
         """The error that says which partition is full, and why."""
@@ -169,14 +178,15 @@ class Producer:
         self._link = link
         self._clock = clock
         self._name = secrets.token_hex(8)
-        self._lanes: dict[PartitionKeys, Lane] = {}
+        self._lanes: dict[tuple[PartitionKeys, int, Overflow], Lane] = {}
         self._turn = asyncio.Lock()
 
     def lane(self, keys: PartitionKeys, cap: int, overflow: Overflow) -> Lane:
-        """The lane of a partition."""
-        lane = self._lanes.get(keys)
+        """The lane of a partition. Two streams over the same partition may differ in options: each is a producer."""
+        lane = self._lanes.get((keys, cap, overflow))
         if lane is None:
-            lane = self._lanes[keys] = Lane(keys, cap, overflow)
+            name = f"{self._name}.{len(self._lanes)}"
+            lane = self._lanes[keys, cap, overflow] = Lane(keys, cap, overflow, name)
         return lane
 
     async def send(self, parts: Sequence[tuple[Lane, Part]], timeout: float) -> None:
@@ -203,29 +213,30 @@ class Producer:
             for lane, part in parts:
                 if not part.ids.done():
                     lane.abandon(part)
+                elif not part.ids.cancelled():
+                    part.ids.exception()  # only the first error is raised: asyncio need not complain of the others
 
     async def _take_turn(self, parts: Sequence[tuple[Lane, Part]]) -> StoreError | StreamFull:
         trouble: StoreError | StreamFull = StoreUnavailable("the server did not answer in time")
         async with self._turn:
             try:
-                while not all(part.ids.done() for _, part in parts):
-                    if (full := await self._exchange()) is not None:
+                while waiting := [lane for lane, part in parts if not part.ids.done()]:
+                    await self._exchange(waiting)
+                    if full := next((lane.blocked for lane in waiting if lane.blocked is not None), None):
                         return full
             except StoreUnavailable as error:
                 return error
         return trouble
 
-    async def _exchange(self) -> StreamFull | None:
-        """Send all lanes' next appends at once. Answers who is full, if one is and has to wait."""
-        lanes = [lane for lane in self._lanes.values() if lane.next_append(self._name) is not None]
-        appends = [lane.travelling for lane in lanes if lane.travelling is not None]
-        for travelling in appends:
-            travelling.sent += 1
+    async def _exchange(self, waiting: Sequence[Lane]) -> None:
+        """Send all lanes' next appends at once; those that wait for room only for the sake of who waits for them."""
+        lanes, appends = [], []
+        for lane in self._lanes.values():
+            if (travelling := lane.next_append()) is not None and (lane.blocked is None or lane in waiting):
+                travelling.sent += 1
+                lanes.append(lane)
+                appends.append(travelling)
         calls: list[Call[AppendAnswer]] = [travelling.call for travelling in appends]
         answers = await self._link.run(calls)
-        full = None
         for lane, answer in zip(lanes, answers, strict=True):
             lane.answered(answer)
-            if isinstance(answer, Full) and lane.travelling is not None:
-                full = lane.full(answer)
-        return full

@@ -41,8 +41,8 @@ def keep_restarting(arguments: Sequence[str]) -> int:
     for changes in watch(".", watch_filter=PythonFilter(), stop_event=ended, rust_timeout=POLL_MS, yield_on_timeout=True):
         if changes:
             names = sorted({os.path.relpath(path) for _, path in changes})
+            child.end()  # first: it may have a live view on the screen
             _say(f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''} changed: starting anew")
-            child.end()
             child.start()
         elif child.process is None:
             child.start()

@@ -1,7 +1,6 @@
 """An app's settings: keyword beats environment beats default."""
 
 import os
-import types
 import typing
 import warnings
 from collections.abc import Callable, Mapping
@@ -39,6 +38,13 @@ MEANINGLESS = frozenset(
 def seconds(duration: Duration) -> float:
     """A duration in seconds."""
     return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+
+
+def whole(value: Any) -> int:
+    """A count: an int, and nothing that is nearly one."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not an int")
+    return value
 
 
 Validator = Callable[[Any, "Attribute[Any]", Any], None]
@@ -100,20 +106,20 @@ class Settings:
     send_timeout: float = field(default=30.0, converter=seconds, validator=_positive())
     """How long `send` waits for room (overflow "block"), or for a server that is away. At most 300."""
 
-    default_partition_count: int = field(default=16, validator=_positive())
-    default_partition_size: int = field(default=50_000, validator=_positive())
+    default_partition_count: int = field(default=16, converter=whole, validator=_positive())
+    default_partition_size: int = field(default=50_000, converter=whole, validator=_positive())
     default_serializer: Serializer | None = None
     default_hasher: Callable[[Any], int] | None = None
     default_overflow: Literal["block", "reject", "drop_oldest"] = field(
         default="block", validator=_one_of("block", "reject", "drop_oldest")
     )
-    default_max_payload: int = field(default=16 * 2**20, validator=_positive())
+    default_max_payload: int = field(default=16 * 2**20, converter=whole, validator=_positive())
 
     default_exception_policy: ExceptionPolicy = field(default=ExceptionPolicy.HALT, converter=_policy)
     default_lock_expiry: float = field(default=4.0, converter=seconds, validator=_positive())
     default_grace_period: float = field(default=8.0, converter=seconds, validator=_positive(above=False))
-    default_prefetch_count: int = field(default=256, validator=_positive())
-    default_prefetch_bytes: int = field(default=16 * 2**20, validator=_positive())
+    default_prefetch_count: int = field(default=256, converter=whole, validator=_positive())
+    default_prefetch_bytes: int = field(default=16 * 2**20, converter=whole, validator=_positive())
     default_join_delay: float = field(default=0.0, converter=seconds, validator=_positive(above=False))
     default_start: Literal["earliest", "latest"] = field(default="earliest", validator=_one_of("earliest", "latest"))
 
@@ -138,6 +144,9 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     """
     known = {attribute.name: attribute for attribute in fields(Settings)}
     values: dict[str, Any] = {}
+    for name in sorted(MEANINGLESS):
+        if f"RUNNEL_{name.upper()}" in environ:
+            warn_meaningless(name)
     for name, attribute in known.items():
         if (text := environ.get(f"RUNNEL_{name.upper()}")) is not None:
             values[name] = _from_text(attribute, text)
@@ -156,7 +165,7 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 def _from_text(attribute: "Attribute[Any]", text: str) -> Any:
     kind = attribute.type
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is Literal or kind in (str, tzinfo):
+    if typing.get_origin(kind) is Literal or kind in (str, str | None, tzinfo):
         return text
     if kind in (int, float):
         try:

@@ -33,14 +33,23 @@ GUARDS = [
     Guard("common", "#a < #b or (#a == #b and a < b)", "tonumber(a) < tonumber(b)", "ids: 64 bits"),
     Guard("common", "#a < #b or (#a == #b and a < b)", "a < b", "ids: compared as numbers"),
     Guard("common", "if a_ms ~= b_ms then return smaller(a_ms, b_ms) end", "", "ids: the milliseconds"),
-    Guard("common", "before(names[i + 1], cursor)", "before(cursor, names[i + 1])", "trim: the slowest, not the fastest"),
-    Guard("common", "if not cursor then return 0 end", "if not cursor then cursor = '99-0' end", "trim: none registered"),
+    Guard(
+        "common", "before(names[i + 1], cursor)", "before(cursor, names[i + 1])", "trim: the slowest, not the fastest"
+    ),
+    Guard(
+        "common", "if not cursor then return 0 end", "if not cursor then cursor = '99-0' end", "trim: none registered"
+    ),
     Guard("common", "tonumber(seq) + 1", "tonumber(seq)", "trim: the cursor's own entry goes"),
     Guard("common", "tonumber(seq) + 1", "tonumber(seq) + 2", "trim: the entry after it stays"),
     Guard("common", "if tonumber(seq) < 9007199254740991 then", "if true then", "trim: beyond what a double counts"),
     Guard("common", "id'], found['entries-added']", "id'], found['length']", "register: entries ever added"),
     Guard("common", "'count', added - length", "'count', 0", "register: the count of a log that was trimmed"),
-    Guard("acquire", "if held[3] == nonce and holds(slot, held[2], nonce) then", "if false then", "acquire: the same nonce"),
+    Guard(
+        "acquire",
+        "if held[3] == nonce and holds(slot, held[2], nonce) then",
+        "if false then",
+        "acquire: the same nonce",
+    ),
     Guard("acquire", "holds(slot, held[2], nonce)", "true", "acquire: the same nonce, another history"),
     Guard("acquire", "left > 0 and ", "", "acquire: a lease that ran out"),
     Guard("acquire", "if left > 0", "if false and left > 0", "acquire: a lease that did not"),
@@ -48,7 +57,9 @@ GUARDS = [
     Guard("acquire", "  redis.call('HSET', slot, 'deadline', now + lease)\n", "", "acquire: the same nonce prolongs"),
     Guard("acquire", "HINCRBY', slot, 'epoch', 1", "HINCRBY', slot, 'epoch', 0", "acquire: a new epoch"),
     Guard("acquire", ", 'number', 0", "", "acquire: a new chain"),
-    Guard("acquire", "if redis.call('HEXISTS', cursors, processor) == 0 then", "if true then", "acquire: a cursor stays"),
+    Guard(
+        "acquire", "if redis.call('HEXISTS', cursors, processor) == 0 then", "if true then", "acquire: a cursor stays"
+    ),
     Guard("commit", "if not holds(slot, ARGV[2], ARGV[3]) then return 'FENCED' end", "", "commit: fenced"),
     Guard("commit", "if number == last then return 'ALREADY' end", "", "commit: already"),
     Guard("commit", "if number ~= last + 1 then return 'CONFLICT' end", "", "commit: the chain"),
@@ -59,14 +70,23 @@ GUARDS = [
     Guard("reset", "redis.call('HINCRBY', slot, 'epoch', 1)", "", "reset: another epoch"),
     Guard("reset", "redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)", "", "reset: free at once"),
     Guard("register", "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end", "", "register: once"),
+    Guard("look", "left <= 0 or ", "", "look: a lease that ran out"),
+    Guard("look", " or held[4] ~= history()", "", "look: a token of another history"),
     Guard("append", "if sequence == last_sequence then return {'ALREADY', mark[2], 0} end", "", "append: once"),
     Guard("append", "if sequence < last_sequence then return {'STALE', mark[1]} end", "", "append: too late"),
     Guard("append", "if sequence < last_sequence", "if ARGV[1] < (mark[1] or '')", "append: sequences are numbers"),
-    Guard("append", "if not before(last, ARGV[at]) then return {'ID', ARGV[at]} end", "", "append: ids are checked first"),
+    Guard(
+        "append", "if not before(last, ARGV[at]) then return {'ID', ARGV[at]} end", "", "append: ids are checked first"
+    ),
     Guard("append", "    last = ARGV[at]\n", "", "append: ids ascend among themselves"),
     Guard("append", "if length + entries > cap then\n    if", "if false then\n    if", "append: the cap"),
     Guard("append", "length = length - drop_done(log, cursors)", "", "append: what is done makes room"),
-    Guard("append", "if length + entries > cap then\n  length", "if true then\n  length", "append: below the cap nothing goes"),
+    Guard(
+        "append",
+        "if length + entries > cap then\n  length",
+        "if true then\n  length",
+        "append: below the cap nothing goes",
+    ),
     Guard("append", "if overflow ~= 'drop_oldest' then", "if false then", "append: nothing is dropped unasked"),
     Guard("append", "redis.call('HINCRBY', counts, 'dropped', dropped)", "", "append: losses are counted"),
     Guard("append", "string.match(entry_id, '^%d+') .. '-*'", "'*'", "append: ids count up"),

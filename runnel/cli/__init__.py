@@ -26,7 +26,6 @@ app = typer.Typer(
     name="runnel",
     help="Strictly ordered event processing on Redis Streams. APP, STREAM and PROCESSOR are written module:attribute.",
     epilog=EPILOG,
-    no_args_is_help=True,
     rich_markup_mode=None,  # importing rich would double the time of --help
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -54,7 +53,7 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; answers the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     words, traceback = _without_traceback(words)
     try:
         code = app(words, prog_name="runnel", standalone_mode=False)

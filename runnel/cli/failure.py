@@ -4,26 +4,32 @@ import os
 import sys
 import traceback as tracebacks
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import typer
 
 from runnel.errors import ConfigurationError, HandlerFailed, RunnelError, StoreError
 
-UsageError = typer.BadParameter.__bases__[0]
-"""What typer raises for a wrong command line; it exports only a subclass."""
-
 GENERAL, USAGE, HALTED, SERVER = 1, 2, 3, 4
 INTERRUPTED = 130
 
-_OURS = (str(Path(__file__).parent.parent) + os.sep, str(Path(os.__file__).parent) + os.sep, "<")
-"""How the paths of code begin that a user of Runnel did not write: Runnel itself, the standard library, no file at all."""
+_OURS = (str(Path(__file__).parent.parent) + os.sep, str(Path(os.__file__).parent) + os.sep)
+"""How the paths of code begin that a user of Runnel did not write: of Runnel itself, and of the standard library."""
+
+
+@runtime_checkable
+class Misused(Protocol):
+    """What typer raises for a wrong command line; it does not export the class."""
+
+    def format_message(self) -> str:
+        """What was wrong."""
 
 
 def report(error: BaseException, *, traceback: bool) -> int:
     """Print an error; answers the exit code."""
     if isinstance(root(error), BrokenPipeError):
         return GENERAL  # whoever read our output has gone, and need not be told
-    if traceback and not isinstance(error, UsageError):
+    if traceback:
         tracebacks.print_exception(error)
     print(f"runnel: {line(error)}", file=sys.stderr)
     return code(error)
@@ -34,8 +40,8 @@ def line(error: BaseException) -> str:
     match error:
         case KeyboardInterrupt() | typer.Abort():
             said = "interrupted"
-        case UsageError():
-            said = error.format_message()  # type: ignore[attr-defined]
+        case Misused():
+            said = error.format_message()
         case RunnelError():
             said = f"{error}{place(error)}"
         case BaseExceptionGroup():
@@ -54,7 +60,7 @@ def code(error: BaseException) -> int:
     match error:
         case KeyboardInterrupt() | typer.Abort() | CancelledError():
             return INTERRUPTED
-        case UsageError() | ConfigurationError() | SyntaxError() | ImportError():
+        case Misused() | ConfigurationError() | SyntaxError() | ImportError():
             return USAGE
         case HandlerFailed():
             return HALTED
@@ -83,7 +89,8 @@ def place(error: BaseException) -> str:
 
 
 def _is_users(filename: str) -> bool:
-    return f"{os.sep}site-packages{os.sep}" not in filename and not filename.startswith(_OURS)
+    installed = f"{os.sep}site-packages{os.sep}" in filename or filename.startswith(_OURS)
+    return os.path.isabs(filename) and not installed  # compiled code names its source as it was built
 
 
 def silence_closed_pipe() -> None:

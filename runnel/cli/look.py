@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl
+from runnel.cli.targets import AppTarget, RedisUrl, find
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,13 +21,10 @@ def status(
     import asyncio
 
     from runnel.app import App
-    from runnel.discovery import load
     from runnel.status import Status, as_json, read_status
     from runnel.view.tables import print_status
 
-    app = load(target, App)
-    if redis_url is not None:
-        app.override(redis_url=redis_url)
+    app = find(target, App, redis_url)
 
     async def work() -> Status:
         async with app:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl
+from runnel.cli.targets import ProcessorTarget, RedisUrl, find
 
 Start = Annotated[
     str,
@@ -23,7 +23,7 @@ Partitions = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Change where a processor is.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help="Change where a processor is.", rich_markup_mode=None)
     group.callback()(_group)
     group.command()(reset)
     app.add_typer(group, name="processor")
@@ -46,15 +46,13 @@ def reset(
     """
     import asyncio
 
-    from runnel.discovery import app_of, load
+    from runnel.discovery import app_of
     from runnel.processor import Processor
     from runnel.reset import carry_out, make_plan
     from runnel.view.tables import print_plan
 
-    processor = load(target, Processor)
+    processor = find(target, Processor, redis_url)
     app = app_of(processor)
-    if redis_url is not None:
-        app.override(redis_url=redis_url)
 
     async def work() -> None:
         async with app:

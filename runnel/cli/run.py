@@ -95,7 +95,7 @@ def _work(
     from runnel.logs import configure
     from runnel.worker import Worker
 
-    configure(log_level or LogLevel.INFO, log_format or LogFormat.CONSOLE)
+    configure(log_level or "info", log_format.value if log_format else "console")
     app = load(target, App)
     if redis_url is not None:
         app.override(redis_url=redis_url)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import RedisUrl, StreamTarget
+from runnel.cli.targets import RedisUrl, StreamTarget, find
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,13 +26,11 @@ def send(
     import asyncio
 
     from runnel.bulk import parse
-    from runnel.discovery import app_of, load
+    from runnel.discovery import app_of
     from runnel.stream import Stream
 
-    stream = load(target, Stream)
+    stream = find(target, Stream, redis_url)
     app = app_of(stream)
-    if redis_url is not None:
-        app.override(redis_url=redis_url)
     built = parse(stream, record)
 
     async def work() -> list[str]:
@@ -57,14 +55,12 @@ def sendmany(
 
     from runnel.bulk import send_lines
     from runnel.cli.progress import progress
-    from runnel.discovery import app_of, load
+    from runnel.discovery import app_of
     from runnel.errors import ConfigurationError
     from runnel.stream import Stream
 
-    stream = load(target, Stream)
+    stream = find(target, Stream, redis_url)
     app = app_of(stream)
-    if redis_url is not None:
-        app.override(redis_url=redis_url)
     try:
         source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115
     except OSError as error:

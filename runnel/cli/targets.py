@@ -1,6 +1,6 @@
 """Arguments and options that several commands share."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,3 +15,21 @@ RedisUrl = Annotated[
         "--redis-url", metavar="URL", help="The server, instead of what the app or RUNNEL_REDIS_URL says.", show_default=False
     ),
 ]
+
+T = TypeVar("T")
+
+
+def find(target: str, kind: type[T], redis_url: str | None) -> T:
+    """The app, stream or processor that a short command is about; only errors of the log are shown.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    from runnel.discovery import app_of, load
+    from runnel.logs import configure
+
+    configure("error", "console")
+    found = load(target, kind)
+    if redis_url is not None:
+        app_of(found).override(redis_url=redis_url)  # type: ignore[arg-type]
+    return found

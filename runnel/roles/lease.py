@@ -20,6 +20,7 @@ class Lease:
         position: How far the partition's events are done.
         deadline: When it ends, by this worker's monotonic clock, counted from sending the last renewal that was
             answered: always before it ends in Redis.
+        count_before: How many entries were done when the lease was taken.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -31,6 +32,7 @@ class Lease:
     token: Token
     position: Position
     deadline: float
+    count_before: int
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=RWLock)
@@ -38,7 +40,7 @@ class Lease:
     @classmethod
     def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float) -> "Lease":
         """The lease that an `acquire` gave."""
-        return cls(processor, keys, acquired.token, Position(acquired.cursor, acquired.count), deadline)
+        return cls(processor, keys, acquired.token, Position(acquired.cursor, acquired.count), deadline, acquired.count)
 
     @property
     def log_fields(self) -> dict[str, object]:

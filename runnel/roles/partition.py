@@ -95,6 +95,7 @@ class Partition(Actor[PartitionMessage]):
     def statistics(self) -> dict[str, object]:
         position = self.position
         return {
+            "done": position.count - self.lease.count_before,
             "cursor": position.cursor.decode(),
             "count": position.count,
             "buffered": position.left,

@@ -151,6 +151,8 @@ _CHANGING = ("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "T
 
 def store_error(error: Exception, where: str) -> StoreError:
     """What an error of redis-py or of the network means to us."""
+    if isinstance(error.__cause__, redis_errors.AuthenticationError):
+        error = error.__cause__  # on a new connection redis-py hides it in a ConnectionError
     said = str(error) or type(error).__name__
     match error:
         case redis_errors.AuthenticationError() | redis_errors.AuthorizationError():

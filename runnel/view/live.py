@@ -64,17 +64,25 @@ class LiveView:
 
     async def _draw_on(self) -> None:
         clock = self.worker.app.clock
+        shown: tuple[ActorSnapshot | None, int] | None = None
         while True:
+            now = clock.monotonic()
             tree = self.worker.snapshot()
             if tree is not None:
-                self._meter.update(tree, clock.monotonic())
-            drawing = asyncio.ensure_future(asyncio.to_thread(self._draw, tree, clock.monotonic() - self._began))
-            try:
-                await asyncio.shield(drawing)
-            except asyncio.CancelledError:
-                await drawing  # two threads must not draw at once
-                raise
+                self._meter.update(tree, now)
+            second = int(now - self._began)
+            if (tree, second) != shown or any(output.pending for output in self._outputs):
+                shown = (tree, second)
+                await self._in_thread(tree, now - self._began)
             await clock.sleep(INTERVAL)
+
+    async def _in_thread(self, tree: ActorSnapshot | None, elapsed: float) -> None:
+        drawing = asyncio.ensure_future(asyncio.to_thread(self._draw, tree, elapsed))
+        try:
+            await asyncio.shield(drawing)
+        except asyncio.CancelledError:
+            await drawing  # two threads must not draw at once
+            raise
 
     def _draw(self, tree: ActorSnapshot | None, elapsed: float) -> None:
         for output in self._outputs:

@@ -16,14 +16,14 @@ class Meter:
 
     done: int = 0
     rate: float = 0.0
-    _counts: dict[str, int] = field(factory=dict)
+    _seen: dict[str, int] = field(factory=dict)
     _history: deque[tuple[float, int]] = field(factory=deque)
 
     def update(self, tree: ActorSnapshot, now: float) -> None:
         """Take in a snapshot of `now` (seconds, monotonic)."""
-        for path, count in counts(tree).items():
-            self.done += max(0, count - self._counts.get(path, count))
-            self._counts[path] = count
+        for path, done in events_done(tree).items():
+            self.done += max(0, done - self._seen.get(path, 0))
+            self._seen[path] = done
         self._history.append((now, self.done))
         while len(self._history) > 2 and now - self._history[0][0] > WINDOW:
             self._history.popleft()
@@ -31,12 +31,12 @@ class Meter:
         self.rate = (self.done - before) / (now - then) if now > then else 0.0
 
 
-def counts(tree: ActorSnapshot) -> dict[str, int]:
-    """By the path of each partition of a processor: how many entries of its log are done."""
+def events_done(tree: ActorSnapshot) -> dict[str, int]:
+    """By the path of each partition of a processor: how many events it has done under its present lease."""
     found: dict[str, int] = {}
     for child in tree.children:
-        found |= counts(child)
-    count = tree.details.get("count")
-    if tree.kind == "Partition" and isinstance(count, int):
-        found[tree.path] = count
+        found |= events_done(child)
+    done = tree.details.get("done")
+    if tree.kind == "Partition" and isinstance(done, int):
+        found[tree.path] = done
     return found

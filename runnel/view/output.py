@@ -37,6 +37,11 @@ class Output(io.TextIOBase):
             self._parts.append(text)
         return len(text)
 
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be taken."""
+        return bool(self._parts)
+
     def take(self, *, all_of_it: bool = False) -> str:
         """The whole lines written since the last time; with `all_of_it` an unfinished one, too."""
         with self._lock:

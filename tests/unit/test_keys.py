@@ -44,6 +44,7 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         scripts.register(keys, name, "latest"),
         scripts.reset(keys, name, "latest"),
         scripts.measure(keys, b"0-0"),
+        scripts.look(keys, name),
     ]
     assert {call.script.name for call in made} == set(SCRIPTS)
     return made

@@ -122,5 +122,3 @@ class Bench:
         """All that the server holds, to see that nothing changed."""
         kinds: dict[str, Any] = {"hash": self.redis.hgetall, "stream": self.redis.xrange, "string": self.redis.get}
         return {key: kinds[self.redis.type(key)](key) for key in sorted(self.redis.keys())}
-
-

@@ -26,6 +26,7 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.append(KEYS, "till", 1, [b"data"], [b"x"], cap=2, overflow="drop_oldest"),
         scripts.trim(KEYS),
         scripts.measure(KEYS, b"0-0"),
+        scripts.look(KEYS, PROCESSOR),
         scripts.release(KEYS, PROCESSOR, token),
         scripts.reset(KEYS, PROCESSOR, "earliest"),
     ]
@@ -109,6 +110,8 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     assert await bench.take(b"two") == Token(b"2", b"two")
     assert await bench.register("late")
     assert await bench.reset("latest") == bench.ids[-1].encode()
+    assert (await bench.run(scripts.look(KEYS, PROCESSOR))).length == 1
+    assert await bench.run(scripts.measure(KEYS, b"0-0")) == (1, bench.ids[-1].encode(), 2)
 
 
 async def test_a_server_that_has_room_again_appends_under_the_same_sequence(

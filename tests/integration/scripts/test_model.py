@@ -253,7 +253,9 @@ class Protocol(RuleBasedStateMachine):
         token = Token(b"%d" % args[0], args[1].encode())
         if script == "commit":
             return scripts.commit(keys, PROCESSOR, token, args[2], b"%d-0" % args[3], args[3])
-        return scripts.renew(keys, PROCESSOR, token, 600) if script == "renew" else scripts.release(keys, PROCESSOR, token)
+        return (
+            scripts.renew(keys, PROCESSOR, token, 600) if script == "renew" else scripts.release(keys, PROCESSOR, token)
+        )
 
     @staticmethod
     def plain(answer: object) -> object:

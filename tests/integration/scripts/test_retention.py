@@ -1,10 +1,11 @@
-"""trim, register, reset, measure: what may be dropped, from where a processor reads, and how far behind it is."""
+"""trim, register, reset, measure, look: what may be dropped, from where a processor reads, and how far behind it is."""
 
 import pytest
+from attrs import astuple
 
 from runnel.errors import ConfigurationError
 from runnel.store import scripts
-from runnel.store.scripts import Acquired, Token
+from runnel.store.scripts import Acquired, Look, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 
 LARGEST = 18_446_744_073_709_551_615
@@ -155,7 +156,9 @@ async def test_reset_leaves_other_processors_alone(bench: Bench) -> None:
     assert await bench.commit(other, 1, "1-0", processor="ship") == "OK"
 
 
-@pytest.mark.parametrize("cursor", ["", "5", "5-", "-5", "5-*", "$", "yesterday", f"{LARGEST + 1}-0", f"1-{LARGEST + 1}"])
+@pytest.mark.parametrize(
+    "cursor", ["", "5", "5-", "-5", "5-*", "$", "yesterday", f"{LARGEST + 1}-0", f"1-{LARGEST + 1}"]
+)
 async def test_reset_refuses_what_is_no_cursor(bench: Bench, cursor: str) -> None:
     with pytest.raises(ConfigurationError, match="cursor"):
         await bench.reset(cursor)
@@ -181,3 +184,40 @@ async def test_measure_goes_on_where_it_ended(bench: Bench) -> None:
     first, last, added = await bench.run(scripts.measure(bench.keys, b"0-0"))
     assert (first, added) == (500, 601)
     assert await bench.run(scripts.measure(bench.keys, last)) == (101, bench.ids[-1].encode(), 601)
+
+
+# ── look ──
+
+
+async def look(bench: Bench) -> Look:
+    return await bench.run(scripts.look(bench.keys, PROCESSOR))
+
+
+async def test_look_at_nothing(bench: Bench) -> None:
+    assert astuple(await look(bench)) == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0")
+    assert bench.everything() == {}
+
+
+async def test_look_at_a_partition_at_work(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0", "3-0")
+    token = await bench.take(worker="w", lease=60)
+    await bench.commit(token, 1, "2-0", 2)
+    await bench.trim()
+    before = bench.everything()
+    found = await look(bench)
+    assert 59 < found.left <= 60
+    assert astuple(found) == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0")
+    assert bench.everything() == before
+
+
+@pytest.mark.parametrize("end", ["release", "expire", "history"])
+async def test_nobody_owns_a_partition_whose_lease_is_over(bench: Bench, end: str) -> None:
+    token = await bench.take(worker="w")
+    if end == "release":
+        await bench.release(token)
+    elif end == "expire":
+        bench.expire()
+    else:
+        bench.redis.hset(bench.keys.slot(PROCESSOR), "history", "0" * 40)
+    found = await look(bench)
+    assert (found.owner, found.left) == ("", 0.0)

@@ -1,0 +1,388 @@
+"""The command line as its users meet it: real processes, a real server."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import APP, Folder, order
+from tests.servers import Server, free_port
+from tests.support import wait_until
+
+
+@pytest.fixture
+def shop(tmp_path: Path, valkey: Server) -> Folder:
+    return Folder(tmp_path, valkey.url)
+
+
+def assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, *parts: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("runnel: ")
+    for part in parts:
+        assert part in done.stderr
+
+
+# ── send ──
+
+
+def test_send_prints_the_events_id(shop: Folder) -> None:
+    done = shop.run("send", "shop:orders", order(1))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"orders/[0-3]/\d+-\d+\n", done.stdout)
+    assert done.stderr == ""
+
+
+def test_send_goes_to_the_partition_of_the_key_that_is_given(shop: Folder) -> None:
+    places = {shop.run("send", "shop:orders", order(n), "--key", "same").stdout.split("/")[1] for n in range(4)}
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "parts"),
+    [
+        ('{"order_id": 1', ["not JSON", "line 1 column"]),
+        ("[1]", ["Order", "an object"]),
+        (order(1, '"dear"'), ["Order.amount", "int", "dear"]),
+        (order(1, "1.5"), ["Order.amount", "int", "1.5"]),
+        ('{"order_id": 1}', ["Order", "created_at"]),
+        (order(1).replace("amount", "amuont"), ["Order", "amuont"]),
+        (order(1).replace("2020-07-21T22:09:37Z", "yesterday"), ["Order.created_at", "yesterday"]),
+    ],
+)
+def test_send_says_what_is_wrong_with_a_record(shop: Folder, record: str, parts: list[str]) -> None:
+    assert_one_line(shop.run("send", "shop:orders", record), 1, *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["send", "shop:nothing", "{}"], ["'shop'", "'nothing'", "it has orders"]),
+        (["send", "shop:app", "{}"], ["App", "Stream", "orders"]),
+        (["send", "shop", "{}"], ["module:orders"]),
+        (["send", "nowhere:orders", "{}"], ["no module 'nowhere'"]),
+        (["status", "shop:nothing"], ["it has app"]),
+        (["status", "nowhere:app"], ["no module 'nowhere'"]),
+        (["worker", "shop:app", "--processors", "painter"], ["no processor 'painter'", "printer"]),
+        (["run", "shop:app", "--workers", "2"], ["--workers"]),
+        (["send", "shop:orders"], ["JSON"]),
+        (["paint"], ["paint"]),
+        (["sendmany", "shop:orders", "nothing.jsonl"], ["nothing.jsonl", "No such file"]),
+        (["worker", "shop:app", "--redis-url", "http://localhost"], ["http://localhost", "redis://"]),
+        (["worker", "shop:app", "--redis-url", "redis+cluster://localhost"], ["not supported yet"]),
+    ],
+)
+def test_wrong_usage_is_one_line(shop: Folder, words: list[str], parts: list[str]) -> None:
+    assert_one_line(shop.run(*words), 2, *parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("import runnel\napp = (\n", ["broken.py:2", "SyntaxError"]),
+        ("import runnel\n\napp = App('x')\n", ["broken.py:3", "NameError"]),
+        ("import notinstalled\n", ["broken.py:1", "notinstalled"]),
+        ("from runnel import App\napp = App('x', colour='red')\n", ["broken.py:2", "colour"]),
+    ],
+)
+def test_a_module_that_fails_is_one_line_that_says_where(shop: Folder, text: str, parts: list[str]) -> None:
+    shop.write("broken.py", text)
+    assert_one_line(shop.run("worker", "broken:app"), 2, *parts)
+
+
+def test_traceback_is_shown_on_demand_wherever_the_option_stands(shop: Folder) -> None:
+    for words in (["--traceback", "status", "no:app"], ["status", "no:app", "--traceback"]):
+        done = shop.run(*words)
+        assert done.returncode == 2
+        assert "Traceback (most recent call last)" in done.stderr
+
+
+# ── the server ──
+
+
+@pytest.mark.parametrize("command", [["send", "shop:orders", order(1)], ["status", "shop:app"], ["worker", "shop:app"]])
+def test_an_unreachable_server_is_one_line(shop: Folder, command: list[str]) -> None:
+    url = f"redis://user:secret@127.0.0.1:{free_port()}"
+    done = shop.run(*command, "--redis-url", url)
+    assert_one_line(done, 4, "127.0.0.1", "cannot be reached")
+    assert "secret" not in done.stderr
+
+
+def test_a_wrong_password_is_one_line(shop: Folder, valkey: Server) -> None:
+    with valkey.client() as client:
+        client.acl_setuser("clerk", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
+    done = shop.run("status", "shop:app", "--redis-url", f"{valkey.url}?username=clerk&password=wrong")
+    assert_one_line(done, 4, "refused", "password")
+    assert "wrong" not in done.stderr.replace("WRONGPASS", "")
+
+
+def test_a_server_that_evicts_is_refused(shop: Folder, valkey: Server) -> None:
+    valkey.config(maxmemory_policy="allkeys-lru")
+    assert_one_line(shop.run("worker", "shop:app"), 2, "allkeys-lru", "noeviction")
+
+
+def test_another_partition_count_than_before_is_refused(shop: Folder) -> None:
+    assert shop.run("send", "shop:orders", order(1)).returncode == 0
+    shop.write("shop.py", APP.replace("partition_count=4", "partition_count=8"))
+    for words in (["send", "shop:orders", order(1)], ["worker", "shop:app", "--log-level", "error"]):
+        assert_one_line(shop.run(*words), 2, "partition_count 4, not 8")
+
+
+# ── sendmany ──
+
+
+def test_sendmany_sends_every_line_of_a_file(shop: Folder, valkey: Server) -> None:
+    done = shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 2_500))
+    assert (done.returncode, done.stderr) == (0, "2,500 events sent\n")
+    assert events_in(valkey) == 2_500
+
+
+def test_sendmany_reads_standard_input_and_passes_over_blank_lines(shop: Folder, valkey: Server) -> None:
+    done = shop.run("sendmany", "shop:orders", "-", stdin=f"\n{order(1)}\n  \n{order(2)}")
+    assert (done.returncode, done.stderr) == (0, "2 events sent\n")
+    assert events_in(valkey) == 2
+
+
+def test_a_bad_line_is_reported_and_nothing_is_sent_twice_when_it_is_mended(shop: Folder, valkey: Server) -> None:
+    amounts: list[object] = [1] * 2_600
+    amounts[2_344] = '{"order_id": 1, "created_at": 5, "amount": 1}'
+    file = shop.orders("orders.jsonl", amounts)
+    done = shop.run("sendmany", "shop:orders", file)
+    assert_one_line(
+        done, 1, "line 2345: Order.created_at", "Lines 1 to 2344 were sent", "go on with --from-line 2345"
+    )
+    assert events_in(valkey) == 2_344
+
+    shop.orders("orders.jsonl", [1] * 2_600)
+    done = shop.run("sendmany", "shop:orders", file, "--from-line", "2345")
+    assert (done.returncode, done.stderr) == (0, "256 events sent\n")
+    assert events_in(valkey) == 2_600
+
+
+def test_a_bad_first_line_says_that_nothing_was_sent(shop: Folder) -> None:
+    done = shop.run("sendmany", "shop:orders", "-", stdin="nonsense\n")
+    assert_one_line(done, 1, "line 1: not JSON", "No line was sent")
+
+
+def test_a_full_stream_says_which_lines_may_have_been_sent(shop: Folder) -> None:
+    full = APP.replace("partition_count=4", 'partition_count=1, partition_size=1_500, overflow="reject"')
+    shop.write("shop.py", full)
+    done = shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 3_000))
+    assert_one_line(done, 1, "is full", "Lines 1 to 1000 were sent", "lines 1001 to 2000 may have been sent")
+
+
+async def test_sendmany_sends_what_a_pipe_holds_and_says_how_far_it_got_when_interrupted(
+    shop: Folder, valkey: Server
+) -> None:
+    with shop.piping("sendmany", "shop:orders", "-") as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(f"{order(1)}\n{order(2)}\n")
+        process.stdin.flush()
+        await wait_until(lambda: events_in(valkey) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert "Lines 1 to 2 were sent" in process.stderr.read()
+
+
+def events_in(server: Server) -> int:
+    with server.client() as client:
+        return sum(int(client.xlen(name)) for name in client.scan_iter("*:log"))
+
+
+# ── worker and run ──
+
+
+@pytest.mark.parametrize("command", ["worker", "run"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_worker_processes_and_stops_in_order_at_a_signal(
+    shop: Folder, command: str, number: signal.Signals
+) -> None:
+    with shop.started(command, "shop:app") as worker:
+        await worker.says("worker started")
+        assert shop.run("send", "shop:orders", order(1, 4)).returncode == 0
+        await worker.says("amount 25")
+        assert await worker.ends(number) == 0
+        assert "worker stopped" in worker.stderr
+        assert "Traceback" not in worker.stderr
+        assert "\x1b" not in worker.stdout + worker.stderr
+    status = json.loads(shop.run("status", "shop:app", "--json").stdout)
+    assert (status["lag"], status["processors"][0]["owned"]) == (0, 0)
+
+
+async def test_logs_can_be_json(shop: Folder) -> None:
+    with shop.started("run", "shop:app", "--log-format", "json", "--log-level", "debug") as worker:
+        await worker.says("partition acquired", times=4)
+        await worker.ends(signal.SIGTERM)
+        lines = [json.loads(line) for line in worker.stderr.splitlines()]
+    acquired = [line for line in lines if line["message"] == "partition acquired"]
+    assert {line["partition"] for line in acquired} == {0, 1, 2, 3}
+    assert {line["level"] for line in acquired} == {"debug"}
+
+
+async def test_a_handler_that_fails_ends_the_worker_with_one_line_that_says_where(shop: Folder) -> None:
+    line = next(i for i, text in enumerate(APP.splitlines(), 1) if "100 //" in text)
+    shop.run("send", "shop:orders", order(7, 0))
+    done = shop.run("worker", "shop:app")
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("runnel: processor 'printer': event orders/")
+    assert "ZeroDivisionError" in last
+    assert f"shop.py:{line}, in printer" in last
+    assert done.stderr.count("Traceback") == 1
+    assert "/runnel/roles/" not in done.stderr
+    assert "/runnel/events.py" not in done.stderr
+
+
+async def test_an_event_that_does_not_decode_ends_the_worker_with_one_line(shop: Folder, valkey: Server) -> None:
+    shop.run("send", "shop:orders", order(7))
+    with valkey.client() as client:
+        for log in client.scan_iter("*:log"):
+            client.xadd(log, {"data": "garbage", "~key": "7"})
+    done = shop.run("worker", "shop:app")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("runnel: processor 'printer': event orders/")
+
+
+async def test_a_second_signal_ends_a_worker_at_once(shop: Folder) -> None:
+    begun = "        print('begun', flush=True)\n        import asyncio\n        await asyncio.sleep(3600)\n"
+    shop.write("shop.py", APP.replace("        print(", f"{begun}        print("))
+    shop.run("send", "shop:orders", order(1))
+    with shop.started("worker", "shop:app") as worker:
+        await worker.says("begun")
+        worker.process.send_signal(signal.SIGINT)
+        worker.process.send_signal(signal.SIGTERM)  # not the same: two of one kind may arrive as one
+        assert await worker.ends() == 0
+
+
+async def test_a_signal_ends_a_worker_that_is_still_connecting(shop: Folder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        with shop.started("worker", "shop:app", "--redis-url", url) as worker:
+            connection, _ = silent.accept()
+            with connection:
+                assert await worker.ends(signal.SIGINT) == 0
+                assert "Traceback" not in worker.stderr
+
+
+@pytest.mark.parametrize("command", ["status shop:app", "worker shop:app"])
+def test_a_pipe_that_is_closed_gives_no_traceback(shop: Folder, command: str) -> None:
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 5_000))
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m runnel {command} | head -1"],
+        cwd=shop.path,
+        env=shop.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+# ── reload ──
+
+
+async def test_reload_starts_anew_at_a_change_and_survives_a_syntax_error(shop: Folder) -> None:
+    with shop.started("run", "shop:app", "--reload") as worker:
+        await worker.says("worker started")
+        shop.write("shop.py", APP.replace("amount", "amount ("))
+        await worker.says("SyntaxError")
+        await worker.says("waiting for a change")
+        shop.write("shop.py", APP.replace('"amount"', '"again"'))
+        await worker.says("worker started", times=2)
+        shop.run("send", "shop:orders", order(1, 4))
+        await worker.says("again 25")
+        assert await worker.ends(signal.SIGTERM) == 0
+        assert "Traceback" not in worker.stderr
+
+
+async def test_reload_without_watchfiles_says_what_to_install(shop: Folder) -> None:
+    shop.write("watchfiles.py", "raise ImportError")
+    assert_one_line(shop.run("run", "shop:app", "--reload"), 2, "runnel[reload]")
+
+
+# ── status and reset ──
+
+
+def test_status_needs_no_worker_and_changes_nothing(shop: Folder, valkey: Server) -> None:
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+    with valkey.client() as client:
+        before = sorted(client.scan_iter())
+        status = json.loads(shop.run("status", "shop:app", "--json").stdout)
+        assert sorted(client.scan_iter()) == before
+    [printer] = status["processors"]
+    assert (status["lag"], printer["lag"], len(printer["partitions"])) == (10, 10, 4)
+    assert {each["owner"] for each in printer["partitions"]} == {None}
+    assert "10 events to do" in shop.run("status", "shop:app").stdout
+
+
+async def test_status_shows_owners_and_a_processor_that_is_caught_up(shop: Folder) -> None:
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+
+    def status() -> dict[str, object]:
+        found: dict[str, object] = json.loads(shop.run("status", "shop:app", "--json").stdout)["processors"][0]
+        return found
+
+    with shop.started("worker", "shop:app") as worker:
+        await worker.says("amount", times=10)
+        await wait_until(lambda: status()["lag"] == 0)
+        found = status()
+        assert (found["owned"], found["workers"]) == (4, 1)
+        assert "caught up" in shop.run("status", "shop:app").stdout
+
+
+def test_a_reset_shows_its_plan_and_acts_only_when_told(shop: Folder) -> None:
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+    done = shop.run("processor", "reset", "shop:printer", "--start", "latest")
+    assert "10 events are never run" in done.stdout
+    assert "--yes" in done.stdout
+    assert lag(shop) == 10
+    assert shop.run("processor", "reset", "shop:printer", "--start", "latest", "--yes").returncode == 0
+    assert lag(shop) == 0
+    done = shop.run("processor", "reset", "shop:printer", "--start", "-1h", "--yes")
+    assert "10 events run again" in done.stdout
+    assert lag(shop) == 10
+
+
+def test_a_reset_to_an_id_or_of_one_partition(shop: Folder, valkey: Server) -> None:
+    ids = [shop.run("send", "shop:orders", order(n), "--key", "x").stdout.strip() for n in range(3)]
+    _, partition, xid = ids[0].split("/")
+    shop.run("processor", "reset", "shop:printer", "--start", "latest", "--yes")
+    done = shop.run("processor", "reset", "shop:printer", "--start", xid, "--partition", partition, "--yes")
+    assert "2 events run again" in done.stdout
+    assert lag(shop) == 2
+
+
+def lag(shop: Folder) -> int:
+    return int(json.loads(shop.run("status", "shop:app", "--json").stdout)["lag"])
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--start", "tomorrow"], ["tomorrow", "earliest"]),
+        (["--start", "2999-01-01"], ["yet to come"]),
+        (["--start", "latest", "--partition", "9"], ["no partition 9", "0 to 3"]),
+        ([], ["--start"]),
+    ],
+)
+def test_a_reset_that_makes_no_sense_is_one_line(shop: Folder, words: list[str], parts: list[str]) -> None:
+    assert_one_line(shop.run("processor", "reset", "shop:printer", *words), 2, *parts)
+
+
+async def test_a_reset_takes_a_running_worker_along(shop: Folder) -> None:
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+    with shop.started("worker", "shop:app") as worker:
+        await worker.says("amount", times=10)
+        done = shop.run("processor", "reset", "shop:printer", "--start", "earliest", "--yes")
+        assert "Running workers go on from there" in done.stdout
+        await worker.says("amount", times=20)
+        assert await worker.ends(signal.SIGINT) == 0
+        assert "Traceback" not in worker.stderr

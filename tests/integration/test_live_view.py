@@ -1,0 +1,116 @@
+"""`runnel run` on a real (pseudo) terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import Folder, order
+from tests.servers import Server
+from tests.support import wait_until
+
+
+class Terminal:
+    """A command on a terminal of its own; `text` is all that it wrote."""
+
+    def __init__(self, folder: Folder, *words: str, **environment: str) -> None:
+        self._end, theirs = pty.openpty()
+        os.set_blocking(self._end, False)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.process = subprocess.Popen(
+            folder.command(*words),
+            cwd=folder.path,
+            env=folder.environment() | {"TERM": "xterm", **environment},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._text = b""
+
+    @property
+    def text(self) -> str:
+        try:
+            while chunk := os.read(self._end, 65_536):
+                self._text += chunk
+        except (BlockingIOError, OSError):
+            pass
+        return self._text.decode(errors="replace")
+
+    async def shows(self, text: str) -> None:
+        await wait_until(lambda: text in re.sub(r"\x1b\[[0-9;]*m", "", self.text), timeout=30, what=text)
+
+    async def ends(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        await wait_until(lambda: self.text is not None and self.process.poll() is not None, timeout=30)
+        return self.process.wait()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, valkey: Server) -> Folder:
+    return Folder(tmp_path, valkey.url)
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    opened: list[Terminal] = []
+    yield opened
+    for terminal in opened:
+        terminal.close()
+
+
+async def test_the_tree_is_shown_and_prints_appear_whole_above_it(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app")
+    terminals.append(terminal)
+    await terminal.shows("coordinator")
+    await terminal.shows("3.1")
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [*range(1, 51)]))
+    await terminal.shows("50 events done")
+    assert await terminal.ends() == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", terminal.text)
+    printed = re.findall(r"^amount (\d+)\r?$", plain, re.MULTILINE)
+    assert sorted(map(int, printed)) == sorted(100 // n for n in range(1, 51))
+    assert "worker stopped" in plain
+    assert "shop: 50 events done" in plain
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l"), "the cursor is visible again"
+
+
+async def test_no_live_shows_plain_logs(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app", "--no-live")
+    terminals.append(terminal)
+    await terminal.shows("worker started")
+    assert await terminal.ends() == 0
+    assert "coordinator" not in terminal.text
+
+
+async def test_no_color_is_respected(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app", NO_COLOR="1")
+    terminals.append(terminal)
+    await terminal.shows("coordinator")
+    await terminal.ends()
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.text)
+
+
+async def test_a_failing_handler_leaves_the_terminal_with_its_error(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app")
+    terminals.append(terminal)
+    await terminal.shows("coordinator")
+    shop.run("send", "shop:orders", order(1, 0))
+    await wait_until(lambda: terminal.text and terminal.process.poll() == 3, timeout=30)
+    assert terminal.text.count("Traceback") == 1
+    assert terminal.text.rstrip().rpartition("runnel: ")[2].startswith("processor 'printer': event orders/")
+    assert "\x1b[?25h" in terminal.text

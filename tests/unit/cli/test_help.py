@@ -1,0 +1,48 @@
+"""`runnel --help` answers at once: it imports next to nothing."""
+
+import ast
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import runnel
+
+HEAVY = ["redis", "cattrs", "orjson", "rich", "attrs", "asyncio", "runnel.app", "runnel.worker", "runnel.records"]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from runnel.cli import main; code = main(['--help']);"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], code, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == "[] 0\n"
+    assert "processor" in done.stdout
+
+
+def test_help_takes_little_longer_than_importing_typer() -> None:
+    help_ = [sys.executable, "-m", "runnel", "--help"]
+    bare = [sys.executable, "-c", "import typer"]
+    times: dict[str, list[float]] = {"help": [], "bare": []}
+    for _ in range(7):
+        times["help"].append(seconds(help_))
+        times["bare"].append(seconds(bare))
+    assert statistics.median(times["help"]) < 2.5 * statistics.median(times["bare"])
+
+
+def seconds(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    return time.perf_counter() - began
+
+
+def test_every_name_of_the_package_is_there_and_in_its_stub() -> None:
+    stub = ast.parse(Path(runnel.__file__).with_suffix(".pyi").read_text())
+    homes = {
+        name.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    assert homes == vars(runnel)["_HOMES"]
+    for name in runnel.__all__:
+        assert getattr(runnel, name) is not None

@@ -1,0 +1,90 @@
+"""Where `processor reset --start` leads, and what its plan says."""
+
+from typing import Any
+
+import pytest
+
+from runnel.errors import ConfigurationError
+from runnel.reset import HIGHEST_SEQUENCE, Target, move, parse_target
+from runnel.status import lag
+from runnel.store.keys import PartitionKeys
+from runnel.store.scripts import Look
+
+NOW = 1_600_000_000.0
+KEYS = PartitionKeys("app", "orders", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("earliest", Target("earliest")),
+        ("latest", Target("latest")),
+        ("1595369377000-7", Target("after", "1595369377000-7")),
+        ("0005-007", Target("after", "5-7")),
+        ("-1h", Target("after", f"1599996399999-{HIGHEST_SEQUENCE}")),
+        ("-90s", Target("after", f"1599999909999-{HIGHEST_SEQUENCE}")),
+        ("-1.5m", Target("after", f"1599999909999-{HIGHEST_SEQUENCE}")),
+        ("-9999w", Target("after", "0-0")),
+        ("1595369377", Target("after", f"1595369376999-{HIGHEST_SEQUENCE}")),
+        ("1595369377000", Target("after", f"1595369376999-{HIGHEST_SEQUENCE}")),
+        ("2020-07-21T22:09:37Z", Target("after", f"1595369376999-{HIGHEST_SEQUENCE}")),
+        ("2020-07-21T22:09:37", Target("after", f"1595369376999-{HIGHEST_SEQUENCE}")),
+        ("2020-07-22T00:09:37+02:00", Target("after", f"1595369376999-{HIGHEST_SEQUENCE}")),
+        ("2020-07-21", Target("after", f"1595289599999-{HIGHEST_SEQUENCE}")),
+        ("0", Target("after", "0-0")),
+    ],
+)
+def test_where_a_start_leads(text: str, target: Target) -> None:
+    assert parse_target(text, NOW) == target
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tomorrow", "1h", "-1y", "-h", "1-2-3", "2020-13-01", "2999-01-01", "1600000001", f"{2**64}-0"]
+)
+def test_what_is_no_start_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="start"):
+        parse_target(text, NOW)
+
+
+def seen(**changes: Any) -> Look:
+    """A log of ten entries, 11-0 to 20-0, of twenty ever added; the processor has done all up to 15-0."""
+    values: dict[str, Any] = {
+        "owner": "", "epoch": 1, "left": 0.0, "cursor": "15-0", "count": 15,
+        "last": "20-0", "added": 20, "length": 10, "first": "11-0",
+    }  # fmt: skip
+    return Look(**values | changes)
+
+
+def test_the_lag_is_what_was_added_and_is_not_done() -> None:
+    assert lag(seen()) == 5
+    assert lag(seen(cursor="20-0", count=20)) == 0
+    assert lag(seen(cursor="20-0", count=0)) == 0, "it stands at the end, whatever the count says"
+
+
+def test_the_lag_of_a_cursor_before_the_log_is_its_length() -> None:
+    assert lag(seen(cursor="3-0", count=3)) == 10
+    assert lag(seen(cursor="0-0", count=10)) == 10
+
+
+def test_a_processor_that_never_ran_has_before_it_what_it_will_begin_with() -> None:
+    assert lag(seen(cursor=None, count=0)) == 10
+    assert lag(seen(cursor=None, count=0), "latest") == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "count", "cursor", "again", "skipped"),
+    [
+        (Target("earliest"), 10, "0-0", 5, 0),
+        (Target("latest"), 20, "20-0", 0, 5),
+        (Target("after", "13-0"), 13, "13-0", 2, 0),
+        (Target("after", "18-0"), 18, "18-0", 0, 3),
+        (Target("after", "15-0"), 15, "15-0", 0, 0),
+        (Target("after", "99-0"), 20, "20-0", 0, 5),
+        (Target("after", "2-0"), 10, "2-0", 5, 0),
+    ],
+)
+def test_a_move_counts_what_runs_again_and_what_never_does(
+    target: Target, count: int, cursor: str, again: int, skipped: int
+) -> None:
+    found = move(KEYS, seen(), target, count)
+    assert (found.cursor_then, found.again, found.skipped) == (cursor, again, skipped)
