@@ -251,8 +251,11 @@ class App:
             "partition_count": stream.partition_count,
             "hasher": "xxh64" if stream.hasher in (None, default_hasher) else "custom",
         }
-        await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(options))
-        noted = orjson.loads(await store.command("HGET", self.keys.streams, stream.name))
+        known = await store.command("HGET", self.keys.streams, stream.name)
+        if known is None:  # asked first: a full server refuses HSETNX, and a worker must be able to start and make room
+            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(options))
+            known = await store.command("HGET", self.keys.streams, stream.name)
+        noted = orjson.loads(known)
         for name, value in options.items():
             if noted.get(name) != value:
                 raise ConfigurationError(
