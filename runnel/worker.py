@@ -17,6 +17,7 @@ from runnel.errors import ConfigurationError, StoreRefused
 from runnel.processor import Processor
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
+from runnel.roles.trimmer import Trimmer, partitions_of
 from runnel.store import scripts
 from runnel.store.client import Store
 
@@ -38,6 +39,7 @@ class Worker:
 
         worker
         ├── coordinator             takes, prolongs and gives back leases
+        ├── trimmer                 drops what is done when the server is nearly full
         └── <processor>             supervisor
             ├── committer           makes durable what is done
             ├── reader              feeds the partitions
@@ -149,6 +151,8 @@ class Worker:
             supervision=OneForOne(decide=escalate),  # what it knew of leases is gone: stop, and let others take over
         )
         supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
+        partitions = partitions_of(processor.stream.partitions for processor in processors)
+        system.spawn(lambda: Trimmer(partitions, store.link()), name="trimmer", supervision=supervision)
         for processor in processors:
             system.spawn(
                 lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]
