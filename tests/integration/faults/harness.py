@@ -52,7 +52,10 @@ class Process:
 
     async def ended(self, timeout: float = 20.0) -> int:
         """Its exit code: negative for the signal that killed it."""
-        await wait_until(lambda: not self.running, timeout, what=f"worker {self.name} ends; it said:\n{self.log[-4000:]}")
+        try:
+            await wait_until(lambda: not self.running, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"worker {self.name} does not end; it says:\n{self.log[-4000:]}") from error
         return self.popen.returncode
 
 

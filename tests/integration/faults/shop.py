@@ -22,6 +22,7 @@ class Sale(Record):
 
     key: int
     number: int
+    ballast: str = ""
 
 
 @frozen(kw_only=True)

@@ -71,7 +71,9 @@ async def test_a_second_worker_gets_nothing_while_the_first_lives_and_all_when_i
     first = world.start("first")
     await world.all_done()
     second = world.start("second")
-    await wait_until(lambda: second.log.count("partition held by another worker") >= 16, what="it tried again and again")
+    await wait_until(
+        lambda: second.log.count("partition held by another worker") >= 16, what="it tried again and again"
+    )
     await world.send(range(12), range(10, 20))
     await world.all_done()
     assert world.is_owner(first)

@@ -204,5 +204,3 @@ async def test_replies_lost_all_the_time_leave_nothing_twice(
 async def send_all(world: World, key: int) -> None:
     for number in range(1, 150):
         await world.send([key], [number])
-
-
