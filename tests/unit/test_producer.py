@@ -88,7 +88,7 @@ async def test_another_shape_ends_what_travels_together() -> None:
 @pytest.mark.parametrize(
     ("cap", "parts", "together"),
     [
-        (1_000, [part_size for part_size in (300, 200, 1)], 2),
+        (1_000, [300, 200, 1], 2),
         (1_000, [MOST_ENTRIES, 1], 1),
         (4, [2, 2, 1], 2),
         (4, [3, 2], 1),
