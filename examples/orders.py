@@ -1,5 +1,4 @@
 from datetime import datetime
-
 from runnel import App, Record
 
 app = App(name="myapp", redis_url="redis://127.0.0.1")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from runnel.roles import committer
 from runnel.roles.committer import Committer
 from runnel.roles.coordinator import Coordinator
 from runnel.roles.reader import Reader
@@ -37,6 +38,7 @@ def crasher(name: str, nth: int, signal_name: str) -> Callable[[str], None]:
 
 def patch(crash: Callable[[str], None]) -> None:
     """Put fail points around what the actors of this process do."""
+    committer.PACE = 0  # many commits, so that there is an n-th one
     xread, commit, release = Reader._xread, Committer._commit, Coordinator._release
 
     async def crashing_xread(self: Reader, feeds: Any) -> Any:
@@ -63,9 +65,9 @@ def patch(crash: Callable[[str], None]) -> None:
     Coordinator._release = crashing_release  # type: ignore[method-assign]
 
 
-def with_answers(committer: Committer, before: Callable[[], None]) -> None:
+def with_answers(of: Committer, before: Callable[[], None]) -> None:
     """Call `before` when the commit is sent and its first answer is waited for."""
-    connection: Any = committer.link._connection
+    connection: Any = of.link._connection
     read = type(connection).read_response
 
     async def read_response(*args: Any, **kwargs: Any) -> Any:

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from attrs import asdict, frozen
 
-from runnel import App, Record
-from runnel.app import ExceptionPolicy
+from runnel import App, ExceptionPolicy, Record
 from tests.integration.faults.ledger import Ledger
 
 Style = Literal["records", "events", "take"]
@@ -87,7 +86,7 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
         async def handle(sale: Sale) -> None:
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun")
             crash("handler")
-            while sale.number == plan.hold and not plan.go.exists():
+            while sale.number == plan.hold and not plan.go.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.005)
             if sale.number == plan.fail:
                 raise ValueError("no change")

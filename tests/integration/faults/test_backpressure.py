@@ -115,11 +115,11 @@ async def test_what_a_slow_partition_reads_ahead_is_bounded_in_events(world: Wor
         await wait_until(lambda: gated.done.get(4) == 400)
         slow = partition(worker, 3)
         assert slow.mailbox_depth == ROOM - 1
-        assert 1 <= int(str(slow.statistics["buffered"])) <= size
+        assert 1 <= int(str(slow.details["buffered"])) <= size
         tree = worker.snapshot()
         assert tree is not None
         [reader] = find(tree, "reader")
-        assert int(str(reader.statistics["events"])) <= 400 + ROOM * size
+        assert int(str(reader.details["events"])) <= 400 + ROOM * size
         gated.open()
         await gated.all_arrived()
 
@@ -132,7 +132,7 @@ async def test_what_is_read_ahead_is_bounded_in_bytes(world: World) -> None:
         await wait_until(lambda: gated.done.get(4) == 50, what="the reader has seen the size of entries")
         await world.send([keys[3]], range(400))
         await wait_until(lambda: partition(worker, 3).mailbox_depth == ROOM - 1, what="its mailbox is full")
-        assert int(str(partition(worker, 3).statistics["buffered"])) <= 6_000 / (60 * PARTITIONS * ROOM) + 1
+        assert int(str(partition(worker, 3).details["buffered"])) <= 6_000 / (60 * PARTITIONS * ROOM) + 1
         gated.open()
         await gated.all_arrived()
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from runnel import Middleware
-from runnel.app import ExceptionPolicy
+from runnel import ExceptionPolicy, Middleware
 from runnel.errors import HandlerFailed
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import declare_stream, make_app
@@ -188,7 +187,7 @@ async def test_halt_stops_at_what_does_not_decode_with_all_before_it_committed(
     for attempt in (1, 2):
         with pytest.raises(HandlerFailed, match="RecordError") as caught:
             async with world.worker(app=declare(world, style, "halt", [*middleware], seen)) as worker:
-                await wait_until(lambda worker=worker: has_ended(worker))  # type: ignore[misc]
+                await wait_until(lambda worker=worker: has_ended(worker))
         assert "sales/0/" in str(caught.value)
         assert seen == list(range(6))
         assert world.slot(0)["count"] == "6"

@@ -80,7 +80,8 @@ async def test_a_commit_whose_reply_was_lost_when_the_worker_stops_at_once_is_se
     distant: Distant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More was done since: a commit of all that, under the number of the one that had taken effect, would be dropped as
-    having been here already."""
+    having been here already.
+    """
     world = distant.world
     monkeypatch.setattr("runnel.roles.committer.RESEND", FOR_EVER)
     async with distant.worker() as worker:

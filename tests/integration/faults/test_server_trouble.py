@@ -35,7 +35,7 @@ async def trouble(world: World, times: int, every: int, make: Callable[[], Any])
     """Make trouble each time `every` more events are finished."""
     for n in range(1, times + 1):
         await wait_until(
-            lambda n=n: len(world.ledger.finished()) >= n * every,  # type: ignore[misc]
+            lambda n=n: len(world.ledger.finished()) >= n * every,
             timeout=20,
             what=f"it goes on after {n - 1} troubles",
         )

@@ -17,7 +17,8 @@ def held(world: World) -> set[int]:
 
 async def test_a_stale_owner_commits_nothing(shop: Shop) -> None:
     """The old owner is stopped with its first commit in hand. The new one has committed nothing yet, so that only the
-    token stands between the old one's commit and the cursor: its number is the next of the chain."""
+    token stands between the old one's commit and the cursor: its number is the next of the chain.
+    """
     world = shop(partition_count=1)
     await world.send([1], range(5))
     first = world.start("first", crash="before commit", signal="SIGSTOP")
@@ -68,7 +69,7 @@ async def test_the_token_of_an_older_acquire_changes_nothing(shop: Shop) -> None
     world = shop(partition_count=1)
     store = await world.app.open()
     link, keys = store.link(), world.keys(0)
-    take = dict(worker="w", lease=0.001, start="earliest")
+    take = {"worker": "w", "lease": 0.001, "start": "earliest"}
     old = await link.call(scripts.acquire(keys, "till", nonce=b"old", **take))  # type: ignore[arg-type]
     assert isinstance(old, scripts.Acquired)
 
