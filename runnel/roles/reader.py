@@ -177,7 +177,7 @@ class Reader(Actor[ReaderMessage]):
 
     def _count(self, feeds: dict[bytes, Feed]) -> int:
         """How many entries a partition may give now: what is read ahead is bounded in bytes as well."""
-        largest = max(feed.entry_size for feed in self.feeds.values())
+        largest = max((feed.entry_size for feed in self.feeds.values()), default=0.0)  # all may be gone by now
         if not largest:
             return min(self.options.prefetch_count, 16)  # nothing is known of their size yet
         bytes_each = self.options.prefetch_bytes / (ROOM * len(self.feeds))

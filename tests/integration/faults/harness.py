@@ -95,6 +95,7 @@ class World:
         app = app or declare(evolve(self.plan, worker=name, **changes))
         worker = Worker(app)
         running = asyncio.create_task(worker.run())
+        await wait_until(lambda: worker.snapshot() is not None or running.done())
         try:
             yield worker
         finally:

@@ -10,6 +10,8 @@ from attrs import define, field
 from runnel.actors import ActorSnapshot
 from runnel.app import App
 from runnel.roles.reader import ROOM
+from runnel.store import scripts
+from runnel.store.link import Link
 from runnel.worker import Worker
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import declare_stream, make_app
@@ -64,11 +66,23 @@ def find(tree: ActorSnapshot, name: str) -> list[ActorSnapshot]:
     return here + [found for child in tree.children for found in find(child, name)]
 
 
-def partition(worker: Worker, number: int) -> ActorSnapshot:
+def actor(worker: Worker, name: str) -> ActorSnapshot | None:
+    """The actor of that name, or of that beginning; None when there is none yet."""
     tree = worker.snapshot()
-    assert tree is not None
-    [found] = find(tree, f"{number}.")
-    return found
+    found = [] if tree is None else find(tree, name)
+    return found[0] if found else None
+
+
+def count(worker: Worker, name: str, what: str) -> int:
+    """What an actor's statistics say; 0 when there is no such actor yet."""
+    found = actor(worker, name)
+    return int(str(found.details[what])) if found else 0
+
+
+def is_full(worker: Worker, number: int) -> bool:
+    """Whether a partition has all that it has room for: one batch in hand, and its mailbox full."""
+    found = actor(worker, f"{number}.")
+    return found is not None and found.mailbox_depth == ROOM - 1 and int(str(found.details["buffered"])) > 0
 
 
 def one_key_each(world: World) -> dict[int, int]:
@@ -89,8 +103,9 @@ async def test_every_partition_is_read_from_the_start(world: World) -> None:
     gated = Gated(world)
     async with world.worker(app=gated.app()):
         await wait_until(lambda: world.free() == 0)
-        await world.send(one_key_each(world).values(), [0])
-        await gated.all_arrived()
+        for _, key in sorted(one_key_each(world).items(), reverse=True):
+            await world.send([key], [0])
+            await gated.all_arrived()
 
 
 async def test_a_slow_partition_does_not_hold_up_the_others(world: World) -> None:
@@ -110,29 +125,25 @@ async def test_what_a_slow_partition_reads_ahead_is_bounded_in_events(world: Wor
     gated, keys = Gated(world, {3}), one_key_each(world)
     async with world.worker(app=gated.app(prefetch_count=size)) as worker:
         await world.send([keys[3]], range(400))
-        await wait_until(lambda: partition(worker, 3).mailbox_depth == ROOM - 1, what="its mailbox is full")
+        await wait_until(lambda: is_full(worker, 3), what="it has no room")
         await world.send([keys[4]], range(400))
         await wait_until(lambda: gated.done.get(4) == 400)
-        slow = partition(worker, 3)
-        assert slow.mailbox_depth == ROOM - 1
-        assert 1 <= int(str(slow.details["buffered"])) <= size
-        tree = worker.snapshot()
-        assert tree is not None
-        [reader] = find(tree, "reader")
-        assert int(str(reader.details["events"])) <= 400 + ROOM * size
+        assert is_full(worker, 3)
+        assert count(worker, "3.", "buffered") <= size
+        assert count(worker, "reader", "events") <= 400 + ROOM * size
         gated.open()
         await gated.all_arrived()
 
 
 async def test_what_is_read_ahead_is_bounded_in_bytes(world: World) -> None:
-    """Entries of some 60 bytes, of which 6,000 bytes may be in hand over 16 partitions of two batches each."""
+    """Entries of 29 bytes or more, of which 6,000 bytes may be in hand over 16 partitions of two batches each."""
     gated, keys = Gated(world, {3}), one_key_each(world)
     async with world.worker(app=gated.app(prefetch_bytes=6_000)) as worker:
         await world.send([keys[4]], range(50))
         await wait_until(lambda: gated.done.get(4) == 50, what="the reader has seen the size of entries")
         await world.send([keys[3]], range(400))
-        await wait_until(lambda: partition(worker, 3).mailbox_depth == ROOM - 1, what="its mailbox is full")
-        assert int(str(partition(worker, 3).details["buffered"])) <= 6_000 / (60 * PARTITIONS * ROOM) + 1
+        await wait_until(lambda: is_full(worker, 3), what="it has no room")
+        assert count(worker, "3.", "buffered") <= 6_000 / (29 * PARTITIONS * ROOM)
         gated.open()
         await gated.all_arrived()
 
@@ -149,7 +160,7 @@ async def test_a_partition_that_was_full_for_long_is_read_on_when_it_has_room(wo
     gated, keys = Gated(world, {7}), one_key_each(world)
     async with world.worker(app=gated.app(prefetch_count=10)) as worker:
         await world.send([keys[7]], range(100))
-        await wait_until(lambda: partition(worker, 7).mailbox_depth == ROOM - 1)
+        await wait_until(lambda: is_full(worker, 7), what="it has no room")
         await wait_until(lambda: blocked_clients(world) == 1, what="the reader blocks on the others")
         gated.open()
         await gated.all_arrived()
@@ -158,3 +169,34 @@ async def test_a_partition_that_was_full_for_long_is_read_on_when_it_has_room(wo
 def blocked_clients(world: World) -> int:
     with world.server.client() as client:
         return int(client.info("clients")["blocked_clients"])
+
+
+async def test_a_reader_whose_partitions_go_while_it_connects_reads_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    command, connected = Link.command, asyncio.Event()
+
+    async def slow(self: Link, *args: Any, **options: Any) -> Any:
+        if args == ("CLIENT", "ID"):
+            await connected.wait()
+        return await command(self, *args, **options)
+
+    monkeypatch.setattr(Link, "command", slow)
+    async with world.worker() as worker:
+        await wait_until(lambda: count(worker, "reader", "partitions") == PARTITIONS)
+        await take_all_away(world)
+        await wait_until(lambda: count(worker, "reader", "partitions") == 0)
+        connected.set()
+        await wait_until(lambda: count(worker, "reader", "reading") == 0)
+    assert "actor failed" not in caplog.text
+
+
+async def take_all_away(world: World) -> None:
+    """Fence every owner, and take its partition."""
+    link = (await world.app.open()).link()
+    for n in range(PARTITIONS):
+        await link.call(scripts.reset(world.keys(n), "till", "earliest"))
+        await link.call(
+            scripts.acquire(world.keys(n), "till", worker="other", nonce=b"other", lease=NEVER, start="earliest")
+        )
+    await link.close()

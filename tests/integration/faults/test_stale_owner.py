@@ -83,3 +83,4 @@ async def test_the_token_of_an_older_acquire_changes_nothing(shop: Shop) -> None
     assert not await link.call(scripts.renew(keys, "till", old.token, 60))
     assert not await link.call(scripts.release(keys, "till", old.token))
     assert (world.slot(0), world.cursors()) == before
+    await link.close()
