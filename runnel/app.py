@@ -14,7 +14,7 @@ from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.producer import Producer
-from runnel.records import Serializer, default_hasher
+from runnel.records import Serializer, default_hasher, is_primitive
 from runnel.settings import MEANINGLESS, Duration, Settings, load_settings, seconds, warn_meaningless
 from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
@@ -105,7 +105,7 @@ class App:
             name=name,
             record=record,
             partition_by=partition_by,
-            serializer=serializer if serializer is not None else default.default_serializer,
+            serializer=default.default_serializer if serializer is None and not is_primitive(record) else serializer,
             partition_count=partition_count if partition_count is not None else default.default_partition_count,
             partition_size=partition_size if partition_size is not None else default.default_partition_size,
             hasher=hasher if hasher is not None else default.default_hasher,

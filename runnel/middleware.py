@@ -12,7 +12,7 @@ from runnel.app import App
 from runnel.errors import ConfigurationError, RecordError
 from runnel.events import Event
 from runnel.interfaces import Middleware
-from runnel.records import Record
+from runnel.records import Record, is_primitive
 from runnel.stream import Stream
 
 __all__ = ["Dead", "DeadLetterMiddleware", "Middleware"]
@@ -62,7 +62,7 @@ class DeadLetterMiddleware(Middleware):
         self.source = source
         self.sink: Stream[Any]
         self._clock = app.clock
-        self._is_primitive: bool = getattr(source.record, "__runnel_primitive__", False)
+        self._is_primitive = is_primitive(source.record)
         if self._is_primitive:
             self.sink = app.streams.setdefault(name, source.clone(name=name, partition_count=1))
         else:

@@ -3,7 +3,7 @@
 from runnel.records.codec import Codec
 from runnel.records.compression import LZ4, Compressor, Gzip, Zstd
 from runnel.records.hashing import default_hasher, key_bytes
-from runnel.records.making import MAX_PAYLOAD, build, make_codec
+from runnel.records.making import MAX_PAYLOAD, build, is_primitive, make_codec
 from runnel.records.record import Record
 from runnel.records.serialization import JSONSerializer, Serializer
 
@@ -19,6 +19,7 @@ __all__ = [
     "Zstd",
     "build",
     "default_hasher",
+    "is_primitive",
     "key_bytes",
     "make_codec",
 ]

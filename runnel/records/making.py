@@ -34,13 +34,18 @@ def make_codec(record: type[R], serializer: Serializer | None = None, max_payloa
             f"{record!r} cannot be the type of a stream's records: "
             "use a Record, an attrs class, a dataclass, a msgspec Struct or a pydantic model"
         )
-    if isinstance(record, type) and issubclass(record, Record) and record.__runnel_primitive__:
+    if is_primitive(record):
         if serializer is not None:
             raise ConfigurationError(
                 f"{record.__name__} is primitive: its fields are stored as they are, without a serializer"
             )
         return PrimitiveCodec(record, PayloadCodec(record, JSONSerializer(), max_payload))
     return PayloadCodec(record, JSONSerializer() if serializer is None else serializer, max_payload)
+
+
+def is_primitive(record: type) -> bool:
+    """Whether a record type is stored as native fields of the entry, without a serializer."""
+    return isinstance(record, type) and issubclass(record, Record) and record.__runnel_primitive__
 
 
 def build(record: type[R], data: Mapping[str, Any], *, strict: bool = True) -> R:

@@ -164,6 +164,12 @@ def test_the_public_names_are_these() -> None:
     assert sorted(runnel.__all__) == sorted(PUBLIC.split())
 
 
+def test_the_stub_names_what_the_package_has() -> None:
+    stub = ast.parse((ROOT / "__init__.pyi").read_text())
+    named = {alias.name for node in ast.walk(stub) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert named == set(runnel.__all__)
+
+
 @pytest.mark.parametrize("public", sorted(set(PUBLIC.split()) - {"__version__"}))
 def test_a_public_name_says_what_it_is(public: str) -> None:
     thing = getattr(runnel, public)

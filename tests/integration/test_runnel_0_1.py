@@ -167,6 +167,17 @@ def test_a_processor_can_be_called_as_the_function_that_it_is() -> None:
     assert asyncio.run(doubler(numbers())) == [2, 4]
 
 
+def test_a_default_serializer_leaves_primitive_records_alone() -> None:
+    app = App(
+        name="example", default_serializer=runnel.serialization.JSONSerializer(compressor=runnel.compression.Gzip())
+    )
+    actions = app.stream("actions", record=Action, partition_by="user_id")
+    assert actions.serialize(Action(user_id=1, kind="k")) == {b"user_id": b"1", b"kind": b"k"}
+    assert DeadLetterMiddleware(app.stream("orders", record=Order, partition_by="order_id")).sink.serializer is None
+    with pytest.raises(runnel.exceptions.Misconfigured):
+        app.stream("more", Action, "user_id", runnel.serialization.default)
+
+
 def test_records() -> None:
     order = Order(**{"order_id": 1, "amount": 9})
     assert order.dict() == {"order_id": 1, "amount": 9}

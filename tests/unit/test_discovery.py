@@ -54,9 +54,9 @@ def test_an_attribute_may_lie_deeper(folder: Path) -> None:
         (":app", "must have the form"),
         ("nowhere_at_all:app", "there is no module 'nowhere_at_all'"),
         ("shop_to_find.deeper:app", "there is no module 'shop_to_find.deeper'"),
-        ("shop_to_find:apps", "module 'shop_to_find' has no 'apps'"),
+        ("shop_to_find:apps", "module 'shop_to_find' has no 'apps'; it has app"),
         ("shop_to_find:Streams.orderz", "has no 'Streams.orderz'"),
-        ("shop_to_find:number", "shop_to_find:number is a int, not a App"),
+        ("shop_to_find:number", "shop_to_find:number is a int, not a App; it has app"),
     ],
 )
 def test_what_is_not_found_is_one_clear_line(folder: Path, target: str, message: str) -> None:
@@ -65,13 +65,31 @@ def test_what_is_not_found_is_one_clear_line(folder: Path, target: str, message:
     assert "\n" not in str(raised.value)
 
 
-def test_an_error_of_the_module_is_the_cause(folder: Path) -> None:
-    (folder / "broken_to_find.py").write_text("import no_such_dependency")
-    (folder / "failing_to_find.py").write_text("1 / 0")
-    for module, cause in (("broken_to_find", ModuleNotFoundError), ("failing_to_find", ZeroDivisionError)):
-        with pytest.raises(ConfigurationError, match=module) as raised:
-            load(f"{module}:app", App)
-        assert isinstance(raised.value.__cause__, cause)
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("import no_such_dependency", ModuleNotFoundError),
+        ("1 / 0", ZeroDivisionError),
+        ("import os.nothing", ImportError),
+    ],
+)
+def test_a_module_that_fails_says_with_what(folder: Path, source: str, cause: type[Exception]) -> None:
+    (folder / "broken_to_find.py").write_text(source)
+    with pytest.raises(ConfigurationError, match="module 'broken_to_find' cannot be imported") as raised:
+        load("broken_to_find:app", App)
+    assert isinstance(raised.value.__cause__, cause)
+
+
+def test_a_syntax_error_says_where(folder: Path) -> None:
+    (folder / "broken_to_find.py").write_text("def")
+    with pytest.raises(SyntaxError, match="broken_to_find"):
+        load("broken_to_find:app", App)
+
+
+def test_an_error_of_runnels_is_one_line_already(folder: Path) -> None:
+    (folder / "broken_to_find.py").write_text("from runnel import App\nApp('')")
+    with pytest.raises(ConfigurationError, match="an app needs a name"):
+        load("broken_to_find:app", App)
 
 
 def test_all_modules_that_fit_are_imported(folder: Path) -> None:
