@@ -30,7 +30,7 @@ def world(make_world: Callable[..., World], server: Server) -> World:
 
 async def fill(world: World) -> None:
     """Send until the server refuses; then it has less memory than it uses."""
-    with pytest.raises(StoreRefused, match=r"is full \(maxmemory\): nothing can be sent until processors have"):
+    with pytest.raises(StoreRefused, match=r"is full \(maxmemory\): nothing can be sent until processors have"):  # noqa: PT012 - which of the sends is refused does not matter
         for number in itertools.count():
             orders = [Order(key, number) for key in range(8)]
             ids = await world.stream.send(*(Sale(key=o.key, number=o.number, ballast=BALLAST) for o in orders))
@@ -96,7 +96,7 @@ async def can_send(world: World) -> None:
         return True
 
     for number in range(ROOM // 2**20):
-        await wait_until(lambda number=number: accepted(number), what="there is room again")  # type: ignore[misc]
+        await wait_until(lambda number=number: accepted(number), what="there is room again")
     await wait_until(world.all_committed)
 
 
