@@ -146,24 +146,22 @@ class _Sending:
         """Encode the records and put each into the part of its partition."""
         stream, ids, opened, order, tail = self._stream, self._ids, self._open, self._order, self._tail
         encode, key_of, hasher, count = stream.codec.encode, stream.key_of, stream.hasher, stream.partition_count
-        most = min(MOST_ENTRIES, stream.partition_size)
-        for record in records:
+        most, tail_size = min(MOST_ENTRIES, stream.partition_size), sum(map(len, tail))
+        for record in records:  # paid for each event that is sent
             fields = encode(record)
             of = key_of(record) if key is None else key
             text = key_bytes(of)
             number = (xxh64(text) if hasher is None else hasher(of)) % count
-            if len(fields) == 2 and not tail:
-                values: tuple[bytes, ...] = (fields[1], text)
-                size = len(fields[1]) + len(text)
-            else:
-                values = (*fields[1::2], text, *tail)
-                size = sum(map(len, values))
+            size = tail_size + len(text) + (len(fields[1]) if len(fields) == 2 else sum(map(len, fields[1::2])))
             part = opened.get(number)
             if part is None or part.entries == most or part.size + size > MOST_BYTES:
                 part = opened[number] = self._begin(number, fields)
+            values = part.values
             if ids is not None:
-                part.values.append(next(ids))
-            part.values += values
+                values.append(next(ids))
+            values += fields[1::2]
+            values.append(text)
+            values += tail
             part.entries += 1
             part.size += size
             order.append(part)

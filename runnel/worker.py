@@ -1,13 +1,14 @@
 """Worker: puts the tree of actors together, and takes it down in order."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 from runnel.actors import ActorRef, ActorSnapshot, ActorSystem, Backoff, Directive, OneForOne
@@ -81,7 +82,8 @@ class Worker:
         for processor in chosen:
             await self.app.check_stream(processor.stream)
             await self._register(store, processor)
-        await self._work(store, chosen)
+        with settled_heap():
+            await self._work(store, chosen)
 
     def stop(self) -> None:
         """Stop in order; called again, at once. Harmless when not running."""
@@ -189,6 +191,23 @@ class Worker:
                 await self.app.close()
             if not running.cancelled():
                 running.result()
+
+
+@contextmanager
+def settled_heap() -> Iterator[None]:
+    """Let Python's cyclic garbage collector pass over all that lives now: it stays, and events are what comes and goes.
+
+    Every batch of events makes it collect, and going through all modules each time cost a fifth of the time of an event.
+    """
+    ours = gc.get_freeze_count() == 0  # or somebody did it already, and undoing it is theirs
+    if ours:
+        gc.collect()  # what is garbage now would otherwise be kept
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if ours:
+            gc.unfreeze()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

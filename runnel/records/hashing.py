@@ -40,8 +40,10 @@ def key_bytes(key: Any) -> bytes:
     Raises:
         RecordError: The key is None (such an event belongs nowhere), or its text differs from process to process.
     """
-    if key.__class__ is str or key.__class__ is int:
-        return _utf8(str(key), key)
+    if key.__class__ is int:
+        return b"%d" % key
+    if key.__class__ is str:
+        return _utf8(key, key)
     if isinstance(key, Enum):
         return key_bytes(key.value)
     if isinstance(key, (bytes, bytearray, memoryview)):
