@@ -16,7 +16,9 @@ from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.processor import Processor
-from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
+from runnel.roles.coordinator import BEATS, Coordinator, CoordinatorMessage, Leave
+from runnel.roles.heart import Heart
+from runnel.roles.leader import Leader
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
 from runnel.roles.trimmer import Trimmer, partitions_of
 from runnel.store import scripts
@@ -39,8 +41,10 @@ class Worker:
     The tree of actors:
 
         worker
-        ├── coordinator             takes, prolongs and gives back leases
-        ├── trimmer                 drops what is done when the server is nearly full
+        ├── leader                  on one worker of all:
+        │   └── trimmer             drops what is done when the server is nearly full
+        ├── coordinator             joins the other workers, takes leases and gives them back
+        │   └── listener            hears what other workers have to say
         └── <processor>             supervisor
             ├── committer           makes durable what is done
             ├── reader              feeds the partitions
@@ -146,15 +150,26 @@ class Worker:
     def _spawn(
         self, system: ActorSystem, store: Store, processors: list[Processor], halted: "asyncio.Future[Exception]"
     ) -> "ActorRef[CoordinatorMessage]":
+        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
+        partitions = partitions_of(stream.partitions for stream in self.app.streams.values())
+        duties = {"trimmer": lambda: Trimmer(partitions, store.link())}
+        leader = system.spawn(lambda: Leader(duties, supervision), name="leader", supervision=supervision)
+        interval = min(processor.options.lock_expiry for processor in processors) / BEATS
         coordinator = system.spawn(
-            lambda: Coordinator(self.id, store.link(), store.link(), halted),
+            lambda: Coordinator(
+                worker=self.id,
+                app=self.app.keys,
+                processors=processors,
+                link=store.link(),
+                open_link=store.link,
+                heart=Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval),
+                leader=leader,
+                halted=halted,
+            ),
             name="coordinator",
             mailbox=CONTROL_MAILBOX,
             supervision=OneForOne(decide=escalate),  # what it knew of leases is gone: stop, and let others take over
         )
-        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
-        partitions = partitions_of(processor.stream.partitions for processor in processors)
-        system.spawn(lambda: Trimmer(partitions, store.link()), name="trimmer", supervision=supervision)
         for processor in processors:
             system.spawn(
                 lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]

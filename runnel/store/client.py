@@ -18,10 +18,13 @@ from redis.asyncio import Redis as Redis  # for the type of app.redis: no other 
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool as BlockingPool
 from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry as BlockingRetry
 
 from runnel.clock import Clock
 from runnel.errors import ConfigurationError
+from runnel.store.blocking import BlockingLink
 from runnel.store.embedded import EmbeddedServer, embedded_path, start_embedded
 from runnel.store.link import Link, store_error
 
@@ -105,6 +108,11 @@ class Store:
         self._links.add(link)
         return link
 
+    def blocking_link(self, timeout: float) -> BlockingLink:
+        """A new connection for a thread, whose exchanges may take `timeout` seconds; the store must be open."""
+        pool = BlockingPool.from_url(self._server_url(), **_options(BlockingRetry(NoBackoff(), 0), timeout))
+        return BlockingLink(pool.make_connection(), self.where)
+
     async def command(self, *args: Any) -> Any:
         """One command over a pooled connection, with errors of ours; never sent twice."""
         try:
@@ -116,19 +124,15 @@ class Store:
     def _is_embedded(self) -> bool:
         return self._url.startswith("embedded:")
 
+    def _server_url(self) -> str:
+        return self._url if self._embedded is None else f"unix://{self._embedded.socket}"
+
     def _client(self) -> Redis:
-        url = self._url if self._embedded is None else f"unix://{self._embedded.socket}"
+        url = self._server_url()
         check_scheme(url)
         try:
-            pool = ConnectionPool.from_url(
-                url,
-                protocol=3,
-                legacy_responses=False,
-                socket_timeout=None,  # a link bounds its exchanges itself; redis-py's way costs a task each
-                socket_connect_timeout=5,
-                retry=Retry(NoBackoff(), 0),  # redis-py would resend writes that may have taken effect
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-            )
+            # No timeout: a link bounds its exchanges itself, and redis-py's way costs a task each.
+            pool = ConnectionPool.from_url(url, **_options(Retry(NoBackoff(), 0), None))
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"redis_url {self.where!r} is not a URL of a Redis server: {error}") from error
         return Redis.from_pool(pool)
@@ -171,6 +175,18 @@ class Store:
         self._closer = closer()
         with contextlib.suppress(StopIteration):
             self._closer.__anext__().__await__().__next__()  # it yields without awaiting anything
+
+
+def _options(retry: Any, timeout: float | None) -> dict[str, Any]:
+    """What both kinds of connection have in common. No retries: redis-py would resend writes that may have taken effect."""
+    return {
+        "protocol": 3,
+        "legacy_responses": False,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": 5,
+        "retry": retry,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
 
 
 async def _started(path: Path) -> EmbeddedServer:

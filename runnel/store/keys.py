@@ -68,3 +68,32 @@ class AppKeys:
     def processors(self) -> bytes:
         """hash, for ever: processor → the stream it reads, as JSON"""
         return f"{{{encoded(self.app)}}}:processors".encode()
+
+    @property
+    def members(self) -> bytes:
+        """zset, for ever: worker → when its membership ends unless it beats again, in ms by the server's clock"""
+        return f"{{{encoded(self.app)}}}:members".encode()
+
+    @property
+    def workers(self) -> bytes:
+        """hash, for ever: member → what it says of itself, as JSON: its processors, host and process"""
+        return f"{{{encoded(self.app)}}}:workers".encode()
+
+    @property
+    def membership(self) -> bytes:
+        """hash, for ever: the membership's version, when it changed last, and the server's history then"""
+        return f"{{{encoded(self.app)}}}:membership".encode()
+
+    @property
+    def leader(self) -> bytes:
+        """hash, for ever: the lease of what runs once in the app (owner, epoch, nonce, history, deadline)"""
+        return f"{{{encoded(self.app)}}}:leader".encode()
+
+    @property
+    def control(self) -> bytes:
+        """stream, its last thousand entries: notices between workers, which only make fast what heartbeats bring anyway"""
+        return f"{{{encoded(self.app)}}}:control".encode()
+
+    def assignment(self, stream: str, processor: str) -> bytes:
+        """hash, for ever: which worker is to own which partition, its version, and that of the membership it is for"""
+        return f"{{{encoded(self.app)}}}:assignment:{encoded(stream)}:{encoded(processor)}".encode()

@@ -55,7 +55,10 @@ def _load(name: str) -> Script:
 
 SCRIPTS = {
     name: _load(name)
-    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure", "look")
+    for name in (
+        *("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure", "look"),
+        *("heartbeat", "assign", "elect", "leave"),  # membership.py
+    )
 }
 
 

@@ -55,9 +55,9 @@ def patch(crash: Callable[[str], None]) -> None:
         crash("after commit")
         return answers
 
-    async def crashing_release(self: Coordinator, lease: Any) -> None:
+    async def crashing_release(self: Coordinator, leases: Any) -> None:
         crash("before release")
-        await release(self, lease)
+        await release(self, leases)
         crash("after release")
 
     Reader._xread = crashing_xread  # type: ignore[method-assign]
