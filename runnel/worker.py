@@ -19,6 +19,7 @@ from runnel.processor import Processor
 from runnel.roles.coordinator import BEATS, Coordinator, CoordinatorMessage, Leave
 from runnel.roles.heart import Heart
 from runnel.roles.leader import Leader
+from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
 from runnel.roles.trimmer import Trimmer, partitions_of
 from runnel.store import scripts
@@ -43,8 +44,9 @@ class Worker:
         worker
         ├── leader                  on one worker of all:
         │   └── trimmer             drops what is done when the server is nearly full
-        ├── coordinator             joins the other workers, takes leases and gives them back
-        │   └── listener            hears what other workers have to say
+        ├── coordinator             takes leases and gives them back
+        │   └── member              one of the app's workers: heartbeats, assignment
+        │       └── listener        hears what other workers post
         └── <processor>             supervisor
             ├── committer           makes durable what is done
             ├── reader              feeds the partitions
@@ -155,15 +157,26 @@ class Worker:
         duties = {"trimmer": lambda: Trimmer(partitions, store.link())}
         leader = system.spawn(lambda: Leader(duties, supervision), name="leader", supervision=supervision)
         interval = min(processor.options.lock_expiry for processor in processors) / BEATS
+        heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
+
+        def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
+            return Member(
+                worker=self.id,
+                app=self.app.keys,
+                processors=processors,
+                heart=heart,
+                open_link=store.link,
+                coordinator=coordinator,
+                leader=leader,
+            )
+
         coordinator = system.spawn(
             lambda: Coordinator(
                 worker=self.id,
                 app=self.app.keys,
-                processors=processors,
                 link=store.link(),
-                open_link=store.link,
-                heart=Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval),
-                leader=leader,
+                heart=heart,
+                make_member=make_member,
                 halted=halted,
             ),
             name="coordinator",

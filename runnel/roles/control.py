@@ -1,10 +1,11 @@
 """Control messages between the workers of an app: notices that make fast what heartbeats would bring anyway.
 
-A coordinator posts a `Notice`; the listener of every worker, a child of its coordinator, hears it and passes it on. One
+Whoever changes something posts a `Notice`; the listener of every worker hears it and tells its parent, the member. One
 that is lost costs a heartbeat. Nothing is ever decided by a notice alone.
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import orjson
@@ -12,6 +13,7 @@ from attrs import asdict, define, frozen
 
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreError
+from runnel.roles.lease import Lease
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 
@@ -31,7 +33,7 @@ Kind = Literal["assigned", "released", "fenced"]
 
 @frozen(kw_only=True)
 class Notice:
-    """Something that happened in the app. To coordinators.
+    """Something that happened in the app. To members.
 
     assigned: There is a new assignment for a processor.
     released: These partitions of a processor are free.
@@ -56,13 +58,22 @@ class Notice:
         return cls(kind=found["kind"], processor=found["processor"], partitions=tuple(found["partitions"]))
 
 
-async def post(link: Link, keys: AppKeys, *notices: Notice) -> None:
-    """Let all workers know, if the server can take it just now."""
-    try:
-        for notice in notices:
-            await link.command("XADD", keys.control, "MAXLEN", "~", MOST, "*", "notice", notice.to_json())
-    except StoreError as error:
-        log.debug("notice not posted", extra={"app": keys.app, "error": str(error)})
+async def post(link: Link, keys: AppKeys, notices: Iterable[Notice]) -> None:
+    """Let all workers know.
+
+    Raises:
+        StoreError: The server cannot be reached, or refuses.
+    """
+    for notice in notices:
+        await link.command("XADD", keys.control, "MAXLEN", "~", MOST, "*", "notice", notice.to_json())
+
+
+def released(leases: Iterable[Lease]) -> list[Notice]:
+    """What to tell other workers when these leases are released."""
+    partitions: dict[str, list[int]] = {}
+    for lease in leases:
+        partitions.setdefault(lease.processor.options.name, []).append(lease.keys.number)
+    return [Notice(kind="released", processor=name, partitions=tuple(found)) for name, found in partitions.items()]
 
 
 @frozen
@@ -87,12 +98,12 @@ class Listener(Actor[_Heard | _Failed | _Again]):
     Args:
         keys: The app's.
         link: For XREAD, which occupies its connection while it blocks.
-        coordinator: To whom notices go.
+        member: To whom notices go.
     """
 
     keys: AppKeys
     link: Link
-    coordinator: ActorRef[Notice]
+    member: ActorRef[Notice]
     after: bytes = b""
     failures: int = 0
 
@@ -136,4 +147,4 @@ class Listener(Actor[_Heard | _Failed | _Again]):
         except (ValueError, KeyError, TypeError, IndexError):
             log.warning("a notice that is none", extra={"app": self.keys.app})  # of another version, or a user's
         else:
-            self.coordinator.tell_nowait(notice)
+            self.member.tell_nowait(notice)

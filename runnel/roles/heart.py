@@ -1,7 +1,7 @@
 """The heart: a thread that keeps a worker alive in Redis, even while a handler blocks the event loop.
 
-It gets a `Load` (what a beat carries) from the coordinator, runs it a few times within a lease over a connection of its
-own, and hands the answers to the event loop. It goes on for `PATIENCE` seconds after the loop has last made progress: a
+It is told what a beat carries, calls and the leases to renew, runs that a few times within a lease over a connection of
+its own, and hands the answers to the event loop. It goes on for `PATIENCE` seconds after the loop has last made progress: a
 handler that blocks neither loses its worker's partitions at once nor keeps them for ever. It says where the loop is
 blocked. It never decides anything else.
 """
@@ -38,25 +38,14 @@ RETRY = 0.2
 
 
 @frozen
-class Load:
-    """What a beat carries: calls whose answers only the coordinator understands, and renewals."""
-
-    calls: Sequence[Call[Any]] = ()
-    leases: Sequence[Lease] = ()
-
-
-@frozen
 class Beat:
-    """A beat that was answered."""
+    """A beat that was answered, with what it carried."""
 
     sent_at: float
-    load: Load
     answers: Sequence[Any]
-
-    @property
-    def renewals(self) -> Sequence[bool | StoreError]:
-        """The answers to the renewals, in the order of the load's leases."""
-        return self.answers[len(self.load.calls) :]
+    leases: Sequence[Lease]
+    renewals: Sequence[bool | StoreError]
+    """The answer for each lease; False: it is void."""
 
 
 @frozen
@@ -74,13 +63,15 @@ class Heart:
         link: A connection that nothing else uses.
         clock: The worker's.
         interval: Seconds between beats.
-        load: What to carry; replaced as a whole, at any time.
+        calls: What to carry first, for whoever understands the answers; replaced as a whole, at any time.
+        leases: What to renew; replaced likewise.
     """
 
     link: BlockingLink
     clock: Clock
     interval: float
-    load: Load = Load()
+    calls: Sequence[Call[Any]] = ()
+    leases: Sequence[Lease] = ()
     _stopping: bool = False
     _wake: threading.Event = field(factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -120,14 +111,14 @@ class Heart:
             watch.call(lambda result=result: deliver(result))  # type: ignore[misc]
 
     def _beat(self, now: float) -> Beat | MissedBeat:
-        load = self.load
-        renewals = [lease.renewal for lease in load.leases]
+        calls, leases = self.calls, self.leases
         try:
-            beat = Beat(now, load, self.link.run([*load.calls, *renewals]))
+            answers = self.link.run([*calls, *(lease.renewal for lease in leases)])
         except StoreUnavailable as error:
             return MissedBeat(error)
-        for lease, renewed in zip(load.leases, beat.renewals, strict=True):
-            if renewed is True:  # here, not in the loop: a loop that was blocked looks at deadlines before it hears of this
+        beat = Beat(now, answers[: len(calls)], leases, answers[len(calls) :])
+        for lease, renewed in zip(leases, beat.renewals, strict=True):
+            if renewed is True:  # here, not in the loop: one that was blocked looks at deadlines before it hears of this
                 lease.renewed(now)
         return beat
 

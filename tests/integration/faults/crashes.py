@@ -55,9 +55,9 @@ def patch(crash: Callable[[str], None]) -> None:
         crash("after commit")
         return answers
 
-    async def crashing_release(self: Coordinator, leases: Any) -> None:
+    async def crashing_release(self: Coordinator, leases: Any, timeout: float = 5.0) -> None:
         crash("before release")
-        await release(self, leases)
+        await release(self, leases, timeout)
         crash("after release")
 
     Reader._xread = crashing_xread  # type: ignore[method-assign]
