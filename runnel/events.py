@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 BREATH = 0.005
 """Seconds for which events in hand are handed out before the event loop gets a turn."""
 
+BLOCKED, TURNS = 0.01, 8
+"""Seconds by which a turn is late after a handler that blocks, and how many turns the loop gets then: a commit takes some."""
+
 
 class Event:
     """An entry of the log with its place. Not decoded: `record()` does that.
@@ -187,8 +190,8 @@ class Events(Generic[R]):
                 if position.closing:
                     position.out = 0
                     return
-                if now() >= breath:
-                    await asyncio.sleep(0)
+                if (moment := now()) >= breath:
+                    await breathe(moment - breath)
                     breath = now() + BREATH
             position.out = 0
 
@@ -376,6 +379,12 @@ class _Breath:
         self._due = self._now() + BREATH
 
     async def __call__(self) -> None:
-        if self._now() >= self._due:
-            await asyncio.sleep(0)
+        if (now := self._now()) >= self._due:
+            await breathe(now - self._due)
             self._due = self._now() + BREATH
+
+
+async def breathe(late: float) -> None:
+    """Give the event loop a turn; several after a handler that blocked it, or commits would wait for many such handlers."""
+    for _ in range(1 if late < BLOCKED else TURNS):
+        await asyncio.sleep(0)

@@ -16,8 +16,8 @@ from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.processor import Processor
-from runnel.roles.coordinator import BEATS, Coordinator, CoordinatorMessage, Leave
-from runnel.roles.heart import Heart
+from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
+from runnel.roles.heart import Heart, beat_interval
 from runnel.roles.leader import Leader
 from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
@@ -83,13 +83,15 @@ class Worker:
 
     async def run(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
         """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
+        self._stopping = asyncio.Event()
         chosen = self._chosen(processors)
         store = await self.app.open()
         for processor in chosen:
             await self.app.check_stream(processor.stream)
             await self._register(store, processor)
-        with settled_heap():
-            await self._work(store, chosen)
+        if not self._stopping.is_set():
+            with settled_heap():
+                await self._work(store, chosen, self._stopping)
 
     def stop(self) -> None:
         """Stop in order; called again, at once. Harmless when not running."""
@@ -130,8 +132,7 @@ class Worker:
                 raise answer
         await link.close()
 
-    async def _work(self, store: Store, processors: list[Processor]) -> None:
-        stopping = self._stopping = asyncio.Event()
+    async def _work(self, store: Store, processors: list[Processor], stopping: asyncio.Event) -> None:
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         halted.add_done_callback(lambda _: stopping.set())
         async with ActorSystem("worker", clock=self.app.clock) as system:
@@ -156,7 +157,7 @@ class Worker:
         partitions = partitions_of(stream.partitions for stream in self.app.streams.values())
         duties = {"trimmer": lambda: Trimmer(partitions, store.link())}
         leader = system.spawn(lambda: Leader(duties, supervision), name="leader", supervision=supervision)
-        interval = min(processor.options.lock_expiry for processor in processors) / BEATS
+        interval = beat_interval(processor.options.lock_expiry for processor in processors)
         heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
 
         def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:

@@ -29,9 +29,6 @@ from runnel.store.scripts import Acquired, Held
 
 log = logging.getLogger(__name__)
 
-BEATS = 4
-"""Heartbeats within a lease."""
-
 RETRY = 0.2
 """Seconds until partitions are asked for again from a server that is away."""
 

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -24,6 +24,9 @@ from runnel.store.scripts import Call
 
 log = logging.getLogger(__name__)
 
+BEATS, SLOWEST = 4, 5.0
+"""Beats within a lease, and seconds between two at most: whoever misses a notice learns what it said with the next beat."""
+
 PATIENCE = 30.0
 """Seconds for which a blocked event loop keeps its leases."""
 
@@ -35,6 +38,11 @@ TICK = 0.25
 
 RETRY = 0.2
 """Seconds from a beat that failed to the next, at most."""
+
+
+def beat_interval(leases: Iterable[float]) -> float:
+    """Seconds between two beats, for leases of so many seconds."""
+    return min(min(leases) / BEATS, SLOWEST)
 
 
 @frozen

@@ -123,6 +123,8 @@ class Partition(Actor[PartitionMessage]):
             return False
         if isinstance(message, TimeIsUp):
             return False
+        if message.feed is not self.feed:  # of an earlier incarnation, which this one's feed has replaced
+            return await self.fill(timeout)
         self.batches_in_hand += 1
         self.position.take_in(message.entries)
         return True

@@ -65,11 +65,6 @@ class AppKeys:
         return f"{{{encoded(self.app)}}}:streams".encode()
 
     @property
-    def processors(self) -> bytes:
-        """hash, for ever: processor → the stream it reads, as JSON"""
-        return f"{{{encoded(self.app)}}}:processors".encode()
-
-    @property
     def members(self) -> bytes:
         """zset, for ever: worker → when its membership ends unless it beats again, in ms by the server's clock"""
         return f"{{{encoded(self.app)}}}:members".encode()

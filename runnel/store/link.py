@@ -161,7 +161,10 @@ def refusal(error: redis_errors.ResponseError, where: str) -> StoreError:
     return meant
 
 
-_CHANGING = ("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_CHANGING = (
+    *("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"),
+    *("BUSY ", "MISCONF", "NOREPLICAS"),  # somebody's slow script, a full disk, replicas that are away
+)
 """Replies of a server that cannot serve now, but it or another one soon will."""
 
 

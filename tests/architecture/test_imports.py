@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"errors", "clock", "version"},
     {"actors", "records", "store"},
     {
-        *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
+        *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces", "assignment"),
         *("discovery", "middleware", "status", "reset", "bulk", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
