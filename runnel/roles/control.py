@@ -25,7 +25,7 @@ BLOCK = 5.0
 MOST = 1_000
 """How many notices are kept, about."""
 
-Kind = Literal["assigned", "released", "fenced"]
+Kind = Literal["assigned", "released"]
 
 
 # ── messages ──
@@ -37,7 +37,6 @@ class Notice:
 
     assigned: There is a new assignment for a processor.
     released: These partitions of a processor are free.
-    fenced: An operator took these partitions from their owners, who may acquire them anew.
     """
 
     kind: Kind

@@ -279,7 +279,7 @@ class Member(Actor[MemberMessage]):
         if notice.kind == "released":
             self.coordinator.tell_nowait(Freed(notice.processor, notice.partitions))
         else:
-            self.heart.beat_now()  # it brings the assignment, or tells which leases are void
+            self.heart.beat_now()  # it brings the assignment
 
     # ── leading ──
 

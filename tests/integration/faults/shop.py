@@ -45,6 +45,8 @@ class Plan:
     join_delay: float = 0.0
     block: float = 0.0
     """Seconds for which each handler blocks the event loop."""
+    patience: float = 30.0
+    """Seconds for which a blocked event loop keeps its leases."""
     hold: int = -1
     """The number of the event, of every key, whose handler waits for the file `go`."""
     fail: int = -1

@@ -5,6 +5,7 @@ import logging
 import sys
 
 from runnel.errors import HandlerFailed
+from runnel.roles import heart
 from runnel.worker import Worker
 from tests.integration.faults.crashes import crasher, patch
 from tests.integration.faults.shop import Plan, declare
@@ -26,6 +27,7 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel("WARNING")
     crash = crasher(plan.crash, plan.nth, plan.signal)
     patch(crash)
+    heart.PATIENCE = plan.patience
     try:
         Worker(declare(plan, crash)).start()
     except HandlerFailed as error:
