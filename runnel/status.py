@@ -127,7 +127,7 @@ def lag(seen: Look, start: Literal["earliest", "latest"] = "earliest") -> int:
         return 0
     if seen.length and before(seen.cursor, seen.first):
         return seen.length  # what lay between was dropped
-    return max(0, seen.added - seen.count)
+    return min(seen.length, max(0, seen.added - seen.count))
 
 
 def as_json(status: Status) -> str:

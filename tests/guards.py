@@ -60,6 +60,49 @@ GUARDS = [
     Guard(
         "acquire", "if redis.call('HEXISTS', cursors, processor) == 0 then", "if true then", "acquire: a cursor stays"
     ),
+    Guard("common", "cursor == held[1] and not always", "false", "mirror: a renewal sets it only when it changed"),
+    Guard(
+        "common",
+        "math.max(tonumber(held[2] or '0'), added - length)",
+        "tonumber(held[2] or '0')",
+        "mirror: no lag above the log",
+    ),
+    Guard("common", "math.min(added, math.max", "math.max(0, math.max", "mirror: no lag below zero"),
+    Guard(
+        "common", "if cursor == last then\n    read = added", "if false then\n    read = added", "mirror: at the end"
+    ),
+    Guard("common", "elseif length > 0 and before(cursor, first)", "elseif false", "mirror: before the beginning"),
+    Guard("common", "if done.err then done = ", "if false then done = ", "mirror: a group that is not there is made"),
+    Guard("common", "'MKSTREAM', ", "", "mirror: a log that is not there is made"),
+    Guard("common", "if not there then return end", "", "mirror: the log is something else"),
+    Guard(
+        "common",
+        "local there, last, added, length, first = pcall(extent, log)",
+        "local there, last, added, length, first = true, extent(log)",
+        "mirror: the log is something else, to which extent fails",
+    ),
+    Guard(
+        "common", "redis.pcall('XGROUP', 'SETID'", "redis.call('XGROUP', 'SETID'", "mirror: a group that cannot be set"
+    ),
+    Guard(
+        "common",
+        "redis.pcall('XGROUP', 'CREATE'",
+        "redis.call('XGROUP', 'CREATE'",
+        "mirror: a group that cannot be made",
+    ),
+    Guard(
+        "common",
+        "if not done.err then redis.call('HSET', slot, 'mirrored'",
+        "if true then redis.call('HSET', slot, 'mirrored'",
+        "mirror: what could not be shown is shown later",
+    ),
+    Guard("acquire", "mirror(slot, cursors, log, processor, true)", "", "mirror: acquire"),
+    Guard("renew", "mirror(KEYS[1], KEYS[2], KEYS[3], ARGV[4], false)", "", "mirror: renew"),
+    Guard("release", "mirror(KEYS[1], KEYS[2], KEYS[3], ARGV[3], true)", "", "mirror: release"),
+    Guard("release", "ARGV[3], true)", "ARGV[3], false)", "mirror: release, without progress"),
+    Guard("reset", "mirror(slot, cursors, log, ARGV[1], true)", "", "mirror: reset"),
+    Guard("look", "before(cursor, last) and ", "", "look: the highest id of all"),
+    Guard("look", "'(' .. cursor", "cursor", "look: after the cursor, not at it"),
     Guard("commit", "if not holds(slot, ARGV[2], ARGV[3]) then return 'FENCED' end", "", "commit: fenced"),
     Guard("commit", "if number == last then return 'ALREADY' end", "", "commit: already"),
     Guard("commit", "if number ~= last + 1 then return 'CONFLICT' end", "", "commit: the chain"),

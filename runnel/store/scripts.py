@@ -191,13 +191,14 @@ def acquire(
 
 def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[bool]:
     """Prolong a lease to `lease` seconds from now; False when the token is void."""
-    args = (token.epoch, token.nonce, b"%d" % round(lease * 1000))
-    return Call(SCRIPTS["renew"], (keys.slot(processor),), args, _is_ok)
+    args = (token.epoch, token.nonce, b"%d" % round(lease * 1000), processor)
+    return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
 def release(keys: PartitionKeys, processor: str, token: Token) -> Call[bool]:
     """Give a partition back; False when the token is void."""
-    return Call(SCRIPTS["release"], (keys.slot(processor),), (token.epoch, token.nonce), _is_ok)
+    args = (token.epoch, token.nonce, processor)
+    return Call(SCRIPTS["release"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
 def commit(
@@ -256,6 +257,10 @@ class Look:
     added: int
     length: int
     first: str
+    next: str
+    """The first entry after the cursor; without a cursor the first one held."""
+    now: float
+    """The server's clock, in seconds since the epoch."""
 
 
 def look(keys: PartitionKeys, processor: str) -> Call[Look]:
@@ -272,6 +277,8 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             added=reply[6],
             length=reply[7],
             first=reply[8].decode(),
+            next=reply[9].decode(),
+            now=reply[10] / 1000,
         )
 
     return Call(SCRIPTS["look"], (keys.slot(processor), keys.cursors, keys.log), (processor,), answer)

@@ -194,7 +194,8 @@ async def look(bench: Bench) -> Look:
 
 
 async def test_look_at_nothing(bench: Bench) -> None:
-    assert astuple(await look(bench)) == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0")
+    found = await look(bench)
+    assert astuple(found) == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0", "0-0", found.now)
     assert bench.everything() == {}
 
 
@@ -206,8 +207,44 @@ async def test_look_at_a_partition_at_work(bench: Bench) -> None:
     before = bench.everything()
     found = await look(bench)
     assert 59 < found.left <= 60
-    assert astuple(found) == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0")
+    assert astuple(found) == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0", "3-0", found.now)
     assert bench.everything() == before
+
+
+async def test_look_tells_the_servers_time(bench: Bench) -> None:
+    earlier, _ = bench.redis.time()
+    found = await look(bench)
+    later, _ = bench.redis.time()
+    assert earlier <= found.now < later + 1
+
+
+@pytest.mark.parametrize(
+    ("cursor", "next_id"),
+    [
+        (None, "3-0"),
+        ("0-0", "3-0"),
+        ("2-0", "3-0"),
+        ("3-0", "3-7"),
+        ("3-5", "3-7"),
+        ("9-0", "10-0"),
+        ("10-0", f"{LARGEST}-{LARGEST}"),
+        (f"{LARGEST}-{LARGEST}", "0-0"),
+    ],
+)
+async def test_look_finds_the_first_entry_that_is_not_done(bench: Bench, cursor: str | None, next_id: str) -> None:
+    await bench.fill("1-0", "3-0", "3-7", "10-0", f"{LARGEST}-{LARGEST}")
+    bench.redis.xtrim(bench.keys.log, minid="3-0", approximate=False)
+    if cursor is not None:
+        note(bench, bill=cursor)
+    assert (await look(bench)).next == next_id
+
+
+async def test_of_a_log_that_was_emptied_nothing_is_left_to_do(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0")
+    note(bench, bill="1-0")
+    bench.redis.xtrim(bench.keys.log, maxlen=0, approximate=False)
+    found = await look(bench)
+    assert (found.first, found.next, found.last) == ("0-0", "0-0", "2-0")
 
 
 @pytest.mark.parametrize("end", ["release", "expire", "history"])
