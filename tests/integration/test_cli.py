@@ -338,6 +338,77 @@ async def test_status_shows_owners_and_a_processor_that_is_caught_up(shop: Folde
         assert "caught up" in shop.run("status", "shop:app").stdout
 
 
+def test_status_tells_how_long_the_oldest_event_of_each_partition_has_waited(shop: Folder, valkey: Server) -> None:
+    now = server_ms(valkey)
+    ages = {partition: 60 * (partition + 1) for partition in (0, 2)}
+    with valkey.client() as client:
+        for partition, seconds in ages.items():
+            for later in (0, 5_000):
+                client.xadd(f"{{shop:orders:{partition}}}:log", {"data": "x"}, id=f"{now - 1000 * seconds + later}-0")
+    status = json.loads(shop.run("status", "shop:app", "--json").stdout)
+    [printer] = status["processors"]
+    found = {each["partition"]: each["oldest_age"] for each in printer["partitions"]}
+    assert (found.pop(1), found.pop(3)) == (None, None)
+    for partition, seconds in ages.items():
+        assert seconds <= found[partition] < seconds + 30
+    assert printer["oldest_age"] == status["oldest_age"] == found[2]
+    assert "oldest 3 min" in shop.run("status", "shop:app").stdout
+
+
+def server_ms(server: Server) -> int:
+    with server.client() as client:
+        seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def test_lag_is_a_line_for_each_processor(shop: Folder) -> None:
+    shop.write("shop.py", APP + TWO)
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+    done = shop.run("lag", "shop:app")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, printer, late = [line.split() for line in done.stdout.splitlines()]
+    assert head == ["processor", "stream", "lag", "oldest", "owned", "workers"]
+    assert (printer[:3], printer[-3:]) == (["printer", "orders", "10"], ["s", "0/4", "0"])
+    assert late == ["late", "orders", "0", "-", "0/4", "0"]
+
+    found = json.loads(shop.run("lag", "shop:app", "--json").stdout)
+    [printer, late] = found["processors"]
+    assert (found["lag"], found["oldest_age"]) == (10, printer["oldest_age"])
+    assert 0 <= printer.pop("oldest_age") < 60
+    assert printer == {
+        "processor": "printer", "stream": "orders", "lag": 10, "owned": 0, "workers": 0, "partitions": 4
+    }  # fmt: skip
+    assert (late["lag"], late["oldest_age"]) == (0, None)
+
+
+TWO = """
+@app.processor(orders, start="latest")
+async def late(events):
+    async for order in events.records():
+        pass
+"""
+
+
+def test_lag_is_a_check_for_monitoring(shop: Folder, valkey: Server) -> None:
+    assert shop.run("lag", "shop:app", "--fail-above", "0", "--fail-above-age", "0").returncode == 0
+    with valkey.client() as client:
+        client.xadd("{shop:orders:1}:log", {"data": "x"}, id=f"{server_ms(valkey) - 100_000}-0")
+    for words in (["--fail-above", "1"], ["--fail-above-age", "3600"]):
+        done = shop.run("lag", "shop:app", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+    done = shop.run("lag", "shop:app", "--fail-above", "0")
+    assert_one_line(done, 1, "printer on orders: lag 1 is above 0")
+    assert "printer" in done.stdout
+    done = shop.run("lag", "shop:app", "--json", "--fail-above-age", "90")
+    assert_one_line(done, 1, "printer on orders: its oldest event has waited 1", "above 90 s")
+    assert json.loads(done.stdout)["lag"] == 1
+
+
+@pytest.mark.parametrize("words", [["--fail-above", "many"], ["--fail-above", "-1"], ["--fail-above-age", "-0.5"]])
+def test_a_limit_that_makes_no_sense_is_one_line(shop: Folder, words: list[str]) -> None:
+    assert_one_line(shop.run("lag", "shop:app", *words), 2, words[0])
+
+
 def test_a_reset_shows_its_plan_and_acts_only_when_told(shop: Folder) -> None:
     shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
     done = shop.run("processor", "reset", "shop:printer", "--start", "latest")
