@@ -6,6 +6,7 @@
     ├── StreamFull              the producer: a partition has no room, and who holds it back
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
     ├── LagTooHigh              operations: processors do not keep up
+    ├── StillOwned              operations: a worker runs what is to be deleted
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
     ├── StoreError              operations: the server
     │   ├── StoreUnavailable        it cannot be reached, or did not answer in time
@@ -44,6 +45,10 @@ class HandlerFailed(RunnelError):
 
 class LagTooHigh(RunnelError):
     """Some processor is further behind than whoever asked allows; the message names it."""
+
+
+class StillOwned(RunnelError):
+    """A worker runs what was to be deleted; the message names it."""
 
 
 class LeaseLost(RunnelError):

@@ -113,6 +113,14 @@ GUARDS = [
     Guard("reset", "redis.call('HINCRBY', slot, 'epoch', 1)", "", "reset: another epoch"),
     Guard("reset", "redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)", "", "reset: free at once"),
     Guard("register", "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end", "", "register: once"),
+    Guard("unregister", "if ARGV[2] ~= 'force' and left", "if left", "unregister: forced"),
+    Guard("unregister", "if ARGV[2] ~= 'force'", "if false", "unregister: a lease that did not run out"),
+    Guard("unregister", " and left > 0", "", "unregister: a lease that ran out"),
+    Guard("unregister", " and held[3] == history()", "", "unregister: a token of another history"),
+    Guard("unregister", "redis.call('HDEL', cursors, ARGV[1])", "", "unregister: the cursor goes"),
+    Guard("unregister", "redis.call('DEL', slot)", "", "unregister: the slot goes"),
+    Guard("unregister", "redis.pcall('XGROUP', 'DESTROY', log, ARGV[1])", "", "unregister: the group goes"),
+    Guard("unregister", "redis.pcall('XGROUP'", "redis.call('XGROUP'", "unregister: the log is something else"),
     Guard("look", "left <= 0 or ", "", "look: a lease that ran out"),
     Guard("look", " or held[4] ~= history()", "", "look: a token of another history"),
     Guard("append", "if sequence == last_sequence then return {'ALREADY', mark[2], 0} end", "", "append: once"),
@@ -137,7 +145,7 @@ GUARDS = [
     Guard("append", "#!lua\n", "#!lua flags=allow-oom\n", "append: refused when the server is full"),
     *(
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
-        for name in ("acquire", "commit", "register", "release", "renew", "reset", "trim")
+        for name in ("acquire", "commit", "register", "release", "renew", "reset", "trim", "unregister")
     ),
 ]
 

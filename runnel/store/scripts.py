@@ -55,7 +55,10 @@ def _load(name: str) -> Script:
 
 SCRIPTS = {
     name: _load(name)
-    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure", "look")
+    for name in (
+        *("append", "acquire", "renew", "release", "commit", "trim"),
+        *("register", "unregister", "reset", "measure", "look"),
+    )
 }
 
 
@@ -220,6 +223,16 @@ def trim(keys: PartitionKeys) -> Call[int]:
 def register(keys: PartitionKeys, processor: str, start: Start) -> Call[bool]:
     """Note a processor in a partition; False when it was noted already."""
     return Call(SCRIPTS["register"], (keys.cursors, keys.log, keys.slot(processor)), (processor, start), bool)
+
+
+def unregister(keys: PartitionKeys, processor: str, *, force: bool) -> Call[Held | None]:
+    """Forget a processor in a partition, and fence its owner if it is forced; else the answer may be who that is."""
+
+    def answer(reply: list[Any]) -> Held | None:
+        return Held(reply[1].decode(), reply[2] / 1000) if reply[0] == b"HELD" else None
+
+    args = (processor, "force" if force else "ask")
+    return Call(SCRIPTS["unregister"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
 
 
 def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> Call[bytes]:

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from runnel.reset import Move, Plan
 from runnel.status import PartitionStatus, ProcessorStatus, Status
+from runnel.unregister import RemovalPlan
 
 
 def print_status(status: Status) -> None:
@@ -76,6 +77,39 @@ def plan_view(plan: Plan) -> RenderableType:
     parts: list[RenderableType] = [title, table]
     if owners := sorted({each.owner for each in plan.moves if each.owner}):
         parts.append(Text(f"Running workers go on from there: {', '.join(owners)}"))
+    return Group(*parts)
+
+
+def print_removal(plan: RemovalPlan) -> None:
+    """Print what is forgotten of a processor."""
+    Console(highlight=False).print(removal_view(plan))
+
+
+def removal_view(plan: RemovalPlan) -> RenderableType:
+    """What is forgotten of a processor, partition by partition, and what follows from it."""
+    table = _table("stream", "partition", "cursor", "lag", "owner")
+    for each in plan.removals:
+        owner = each.owner or Text("-", style="dim")
+        table.add_row(each.keys.stream, str(each.keys.number), each.cursor, _lag(each.lag), owner)
+    undone = f"{_many(plan.lag, 'event')} that it has not done" if plan.lag else "nothing, it is caught up"
+    parts: list[RenderableType] = [
+        Text(f"Delete {plan.processor} on {', '.join(plan.streams)}: lets go of {undone}", "bold"),
+        table,
+    ]
+    if plan.owners:
+        parts.append(
+            Text(
+                f"Run by {', '.join(plan.owners)}: stop it first. With --force it is fenced, but while it runs it "
+                "registers the processor again, from its start"
+            )
+        )
+    if plan.left_alone:
+        parts.append(
+            Text(
+                f"No other processor is registered on {', '.join(plan.left_alone)}: until one is, "
+                "nothing there counts as done, and what is full stays full"
+            )
+        )
     return Group(*parts)
 
 

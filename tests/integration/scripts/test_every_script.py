@@ -29,6 +29,7 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.look(KEYS, PROCESSOR),
         scripts.release(KEYS, PROCESSOR, token),
         scripts.reset(KEYS, PROCESSOR, "earliest"),
+        scripts.unregister(KEYS, PROCESSOR, force=False),
     ]
     return {call.script.name: call for call in made}
 
@@ -112,6 +113,7 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     assert await bench.reset("latest") == bench.ids[-1].encode()
     assert (await bench.run(scripts.look(KEYS, PROCESSOR))).length == 1
     assert await bench.run(scripts.measure(KEYS, b"0-0")) == (1, bench.ids[-1].encode(), 2)
+    assert await bench.unregister("late") is None
 
 
 async def test_a_server_that_has_room_again_appends_under_the_same_sequence(

@@ -5,7 +5,7 @@ from attrs import astuple
 
 from runnel.errors import ConfigurationError
 from runnel.store import scripts
-from runnel.store.scripts import Acquired, Look, Token
+from runnel.store.scripts import Acquired, Held, Look, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 
 LARGEST = 18_446_744_073_709_551_615
@@ -124,6 +124,76 @@ async def test_who_registers_leaves_a_lease_alone(bench: Bench) -> None:
     token = await bench.take()
     await bench.register(PROCESSOR)
     assert await bench.commit(token, 1, "1-0") == "OK"
+
+
+# ── unregister ──
+
+
+async def test_a_processor_that_is_forgotten_leaves_nothing_behind(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0", "3-0")
+    bench.redis.hset(bench.keys.cursors, "ship", "2-0")
+    token = await bench.take()
+    await bench.release(token)
+    assert bench.redis.xinfo_groups(bench.keys.log) != []
+    assert await bench.trim() == 0
+    assert await bench.unregister() is None
+    assert (bench.cursors, bench.slot, bench.redis.xinfo_groups(bench.keys.log)) == ({"ship": "2-0"}, {}, [])
+    assert await bench.trim() == 2
+
+
+async def test_who_owns_a_partition_keeps_its_processor(bench: Bench) -> None:
+    token = await bench.take(worker="w", lease=60)
+    before = bench.everything()
+    held = await bench.unregister()
+    assert isinstance(held, Held)
+    assert (held.owner, 59 < held.left <= 60) == ("w", True)
+    assert bench.everything() == before
+    assert await bench.commit(token, 1, "1-0") == "OK"
+
+
+async def test_who_is_forced_can_commit_and_hold_nothing_any_more(bench: Bench) -> None:
+    token = await bench.take()
+    assert await bench.unregister(force=True) is None
+    assert await bench.commit(token, 1, "1-0") == "FENCED"
+    assert not await bench.renew(token)
+    assert not await bench.release(token)
+    assert (bench.cursors, bench.slot) == ({}, {})
+
+
+async def test_who_takes_what_was_forgotten_begins_anew_and_the_old_token_stays_void(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0")
+    old = await bench.take(b"one")
+    await bench.commit(old, 1, "2-0", 2)
+    await bench.unregister(force=True)
+    assert await bench.acquire(b"two") == Acquired(Token(b"1", b"two"), b"0-0", 0)
+    assert old.epoch == b"1"
+    assert await bench.commit(old, 2, "2-0", 2) == "FENCED"
+    assert not await bench.renew(old)
+
+
+@pytest.mark.parametrize("end", ["release", "expire", "history"])
+async def test_a_lease_that_is_over_keeps_nobody_from_forgetting(bench: Bench, end: str) -> None:
+    token = await bench.take()
+    if end == "release":
+        await bench.release(token)
+    elif end == "expire":
+        bench.expire()
+    else:
+        bench.redis.hset(bench.keys.slot(PROCESSOR), "history", "0" * 40)
+    assert await bench.unregister() is None
+    assert (bench.cursors, bench.slot) == ({}, {})
+
+
+async def test_what_is_not_registered_is_forgotten_already(bench: Bench) -> None:
+    assert await bench.unregister() is None
+    assert bench.everything() == {}
+
+
+async def test_a_processor_is_forgotten_though_the_log_is_something_else(bench: Bench) -> None:
+    await bench.register(PROCESSOR)
+    bench.redis.set(bench.keys.log, "mine")
+    assert await bench.unregister() is None
+    assert bench.cursors == {}
 
 
 # ── reset ──
