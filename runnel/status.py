@@ -159,7 +159,7 @@ def oldest_age(seen: Look, start: Literal["earliest", "latest"] = "earliest") ->
     """
     if not lag(seen, start):
         return None
-    return max(0.0, seen.now - id_parts(seen.next)[0] / 1000)
+    return max(0.0, round(seen.now - id_parts(seen.next)[0] / 1000, 3))
 
 
 def check_lag(status: Status, above: int | None, above_age: float | None) -> None:

@@ -76,7 +76,7 @@ def delete(
     ],
     name: Annotated[
         str | None,
-        typer.Option("--name", help="The name of a processor that is not in the code any more.", show_default=False),
+        typer.Option("--name", metavar="NAME", help="The name of one that is not in the code any more.", show_default=False),
     ] = None,
     stream: Annotated[
         str | None, typer.Option("--stream", metavar="NAME", help="With --name: only on this stream.", show_default=False)

@@ -30,6 +30,12 @@ async def test_a_worker_that_began_after_the_plan_was_made_keeps_its_partition(s
         [removal] = (await make_plan(app, "bill")).removals
         assert (removal.keys, removal.owner, removal.others) == (late, "w", 0)
 
+        first = orders.partitions[0]
+        await link.call(scripts.register(first, "bill", "earliest"))
+        with pytest.raises(StillOwned):  # known beforehand: then nothing is changed at all
+            await carry_out(store, await make_plan(app, "bill"), force=False)
+        assert [each.keys for each in (await make_plan(app, "bill")).removals] == [first, late]
+
         await carry_out(store, plan, force=True)
         await carry_out(store, plan, force=False)  # again, as after a lost reply
     with server.client() as client:
