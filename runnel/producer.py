@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Sequence
+from shlex import quote
 
 from attrs import Factory, define, field
 
@@ -142,7 +143,8 @@ class Lane:
         """The error that says which partition is full, and why."""
         keys, held = self.keys, self.cap - answer.room
         who = (
-            f"processor {answer.processor!r} has not done the {held} events after {answer.cursor}"
+            f"processor {answer.processor!r} has not done the {held} events after {answer.cursor}. If it is gone for good, "
+            f"let go of them: runnel processor delete MODULE:APP --name {quote(answer.processor)} --stream {quote(keys.stream)}"
             if answer.processor
             else f"no processor is registered yet for its {held} events: start a worker"
         )

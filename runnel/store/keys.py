@@ -27,7 +27,8 @@ class PartitionKeys:
     stream: str
     number: int
     log: bytes = field(init=False)
-    """stream, for ever: the events, trimmed once every processor has done them and room is needed"""
+    """stream, for ever: the events, trimmed once every processor has done them and room is needed; with a consumer group
+    for each processor, which shows its cursor to people and is never read"""
     cursors: bytes = field(init=False)
     """hash, for ever: processor → its committed cursor; what is not above the smallest of them may be trimmed"""
     counts: bytes = field(init=False)
@@ -44,7 +45,8 @@ class PartitionKeys:
 
     def slot(self, processor: str) -> bytes:
         """hash, for ever: who owns the partition for `processor` (owner, epoch, nonce, history, deadline), how far it
-        came (count: entries up to the cursor since the log began) and the number of the last commit under that epoch
+        came (count: entries up to the cursor since the log began; mirrored: the cursor that its consumer group shows) and
+        the number of the last commit under that epoch
         """
         return f"{self.tag}:proc:{encoded(processor)}".encode()
 

@@ -338,6 +338,77 @@ async def test_status_shows_owners_and_a_processor_that_is_caught_up(shop: Folde
         assert "caught up" in shop.run("status", "shop:app").stdout
 
 
+def test_status_tells_how_long_the_oldest_event_of_each_partition_has_waited(shop: Folder, valkey: Server) -> None:
+    now = server_ms(valkey)
+    ages = {partition: 60 * (partition + 1) for partition in (0, 2)}
+    with valkey.client() as client:
+        for partition, seconds in ages.items():
+            for later in (0, 5_000):
+                client.xadd(f"{{shop:orders:{partition}}}:log", {"data": "x"}, id=f"{now - 1000 * seconds + later}-0")
+    status = json.loads(shop.run("status", "shop:app", "--json").stdout)
+    [printer] = status["processors"]
+    found = {each["partition"]: each["oldest_age"] for each in printer["partitions"]}
+    assert (found.pop(1), found.pop(3)) == (None, None)
+    for partition, seconds in ages.items():
+        assert seconds <= found[partition] < seconds + 30
+    assert printer["oldest_age"] == status["oldest_age"] == found[2]
+    assert "oldest 3 min" in shop.run("status", "shop:app").stdout
+
+
+def server_ms(server: Server) -> int:
+    with server.client() as client:
+        seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def test_lag_is_a_line_for_each_processor(shop: Folder) -> None:
+    shop.write("shop.py", APP + TWO)
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+    done = shop.run("lag", "shop:app")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, printer, late = [line.split() for line in done.stdout.splitlines()]
+    assert head == ["processor", "stream", "lag", "oldest", "owned", "workers"]
+    assert (printer[:3], printer[-3:]) == (["printer", "orders", "10"], ["s", "0/4", "0"])
+    assert late == ["late", "orders", "0", "-", "0/4", "0"]
+
+    found = json.loads(shop.run("lag", "shop:app", "--json").stdout)
+    [printer, late] = found["processors"]
+    assert (found["lag"], found["oldest_age"]) == (10, printer["oldest_age"])
+    assert 0 <= printer.pop("oldest_age") < 60
+    assert printer == {
+        "processor": "printer", "stream": "orders", "lag": 10, "owned": 0, "workers": 0, "partitions": 4
+    }  # fmt: skip
+    assert (late["lag"], late["oldest_age"]) == (0, None)
+
+
+TWO = """
+@app.processor(orders, start="latest")
+async def late(events):
+    async for order in events.records():
+        pass
+"""
+
+
+def test_lag_is_a_check_for_monitoring(shop: Folder, valkey: Server) -> None:
+    assert shop.run("lag", "shop:app", "--fail-above", "0", "--fail-above-age", "0").returncode == 0
+    with valkey.client() as client:
+        client.xadd("{shop:orders:1}:log", {"data": "x"}, id=f"{server_ms(valkey) - 100_000}-0")
+    for words in (["--fail-above", "1"], ["--fail-above-age", "3600"]):
+        done = shop.run("lag", "shop:app", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+    done = shop.run("lag", "shop:app", "--fail-above", "0")
+    assert_one_line(done, 1, "printer on orders: lag 1 is above 0")
+    assert "printer" in done.stdout
+    done = shop.run("lag", "shop:app", "--json", "--fail-above-age", "90")
+    assert_one_line(done, 1, "printer on orders: its oldest event has waited 1", "above 90 s")
+    assert json.loads(done.stdout)["lag"] == 1
+
+
+@pytest.mark.parametrize("words", [["--fail-above", "many"], ["--fail-above", "-1"], ["--fail-above-age", "-0.5"]])
+def test_a_limit_that_makes_no_sense_is_one_line(shop: Folder, words: list[str]) -> None:
+    assert_one_line(shop.run("lag", "shop:app", *words), 2, words[0])
+
+
 def test_a_reset_shows_its_plan_and_acts_only_when_told(shop: Folder) -> None:
     shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
     done = shop.run("processor", "reset", "shop:printer", "--start", "latest")
@@ -386,3 +457,106 @@ async def test_a_reset_takes_a_running_worker_along(shop: Folder) -> None:
         await worker.says("amount", times=20)
         assert await worker.ends(signal.SIGINT) == 0
         assert "Traceback" not in worker.stderr
+
+
+# ── delete ──
+
+
+async def run_once(shop: Folder, *, until: str = "worker started") -> None:
+    """A worker that registers its processors, and does what there is."""
+    with shop.started("worker", "shop:app") as worker:
+        await worker.says(until)
+        await wait_until(lambda: owned(shop) > 0)
+        assert await worker.ends(signal.SIGTERM) == 0
+
+
+def owned(shop: Folder) -> int:
+    [processor] = json.loads(shop.run("lag", "shop:app", "--json").stdout)["processors"]
+    return int(processor["owned"])
+
+
+SMALL = APP.replace("partition_count=4", 'partition_count=1, partition_size=3, overflow="reject"')
+
+
+async def test_a_renamed_processor_is_deleted_with_the_command_that_the_full_stream_names(
+    shop: Folder, valkey: Server
+) -> None:
+    shop.write("shop.py", SMALL)
+    await run_once(shop)
+    shop.write("shop.py", SMALL.replace("def printer", "def painter"))
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 3))
+    await run_once(shop, until="amount")
+    full = shop.run("send", "shop:orders", order(4))
+    assert_one_line(full, 1, "'printer' has not done the 3 events", "runnel processor delete")
+    command = full.stderr.partition("runnel processor delete ")[2].replace("MODULE:APP", "shop:app").split()
+
+    with valkey.client() as client:
+        before = sorted(client.scan_iter())
+        plan = shop.run("processor", "delete", *command)
+        assert plan.returncode == 0, plan.stderr
+        assert "Delete printer on orders: lets go of 3 events" in plan.stdout
+        assert "--yes" in plan.stdout
+        assert sorted(client.scan_iter()) == before
+        assert shop.run("send", "shop:orders", order(4)).returncode == 1
+
+        assert shop.run("processor", "delete", *command, "--yes").stdout.endswith("Done.\n")
+        assert client.hkeys("{shop:orders:0}:cursors") == ["painter"]
+        assert not client.exists("{shop:orders:0}:proc:printer")
+        assert [group["name"] for group in client.xinfo_groups("{shop:orders:0}:log")] == ["painter"]
+    assert shop.run("send", "shop:orders", order(4)).returncode == 0
+    assert_one_line(shop.run("processor", "delete", *command), 2, "no processor 'printer'", "painter (on orders)")
+
+
+async def test_a_processor_that_runs_is_deleted_only_by_force(shop: Folder, valkey: Server) -> None:
+    shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 10))
+    with shop.started("worker", "shop:app") as worker, valkey.client() as client:
+        await worker.says("amount", times=10)
+        await wait_until(lambda: lag(shop) == 0)
+        owner = client.hget("{shop:orders:0}:proc:printer", "owner")
+        plan = shop.run("processor", "delete", "shop:printer")
+        assert plan.returncode == 0
+        assert f"Run by {owner}: stop it first" in " ".join(plan.stdout.split())
+        done = shop.run("processor", "delete", "shop:printer", "--yes")
+        assert_one_line(done, 1, "processor 'printer' is run by", str(owner), "--force")
+        assert lag(shop) == 0
+
+        assert shop.run("processor", "delete", "shop:printer", "--yes", "--force").returncode == 0
+        await worker.says("amount", times=20)  # as it says: what runs registers it again, from its start
+        await wait_until(lambda: lag(shop) == 0)
+        assert await worker.ends(signal.SIGTERM) == 0
+        assert "Traceback" not in worker.stderr
+    assert "No other processor" in shop.run("processor", "delete", "shop:printer", "--yes").stdout
+    with valkey.client() as client:
+        assert not list(client.scan_iter("*:cursors"))
+        assert not list(client.scan_iter("*:proc:*"))
+
+
+def test_a_processor_is_deleted_on_every_stream_or_on_one(shop: Folder, valkey: Server) -> None:
+    """Also on a stream that the code does not declare any more."""
+    with valkey.client() as client:
+        client.hset("{shop}:streams", mapping={"old": '{"partition_count": 2, "hasher": "xxh64"}'})
+        for cursors in ("{shop:orders:1}:cursors", "{shop:old:0}:cursors", "{shop:old:1}:cursors"):
+            client.hset(cursors, mapping={"bill": "0-0", "ship": "0-0"})
+        assert_one_line(
+            shop.run("processor", "delete", "shop:app", "--name", "bill", "--stream", "new"), 2, "'new'", "old, orders"
+        )
+        for words, left in ((["--stream", "old"], ["{shop:orders:1}:cursors"]), ([], [])):
+            done = shop.run("processor", "delete", "shop:app", "--name", "bill", "--yes", *words)
+            assert done.returncode == 0, done.stderr
+            assert "No other processor" not in done.stdout
+            assert [key for key in client.scan_iter("*:cursors") if client.hexists(key, "bill")] == left
+        assert len([key for key in client.scan_iter("*:cursors") if client.hexists(key, "ship")]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["shop:printer"], ["no processor 'printer'", "none"]),
+        (["shop:app", "--name", "bill"], ["no processor 'bill' is registered in app 'shop'", "none"]),
+        (["shop:printer", "--stream", "orders"], ["--stream", "--name"]),
+        (["shop:printer", "--name", "bill"], ["shop:printer", "not a App"]),
+        (["shop:app"], ["shop:app", "not a Processor", "printer"]),
+    ],
+)
+def test_a_deletion_that_makes_no_sense_is_one_line(shop: Folder, words: list[str], parts: list[str]) -> None:
+    assert_one_line(shop.run("processor", "delete", *words, "--yes"), 2, *parts)

@@ -42,6 +42,7 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         scripts.commit(keys, name, token, 1, b"0-0", 0),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),
+        scripts.unregister(keys, name, force=True),
         scripts.reset(keys, name, "latest"),
         scripts.measure(keys, b"0-0"),
         scripts.look(keys, name),

@@ -157,8 +157,9 @@ async def test_what_does_not_fit_together_is_tried_one_by_one_under_new_sequence
     assert sent(it) == (3, [b"b"])
     it.answered(FULL)
     assert one.ids.result() == ["orders/3/5-0"]
-    with pytest.raises(StreamFull, match="'bill' has not done the 1000 events after 4-0"):
+    with pytest.raises(StreamFull, match="'bill' has not done the 1000 events after 4-0") as full:
         two.ids.result()
+    assert "runnel processor delete MODULE:APP --name bill --stream orders" in str(full.value)
 
 
 async def test_what_was_sent_twice_is_not_taken_apart() -> None:

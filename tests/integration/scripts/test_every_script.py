@@ -31,6 +31,7 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.look(KEYS, PROCESSOR),
         scripts.release(KEYS, PROCESSOR, token),
         scripts.reset(KEYS, PROCESSOR, "earliest"),
+        scripts.unregister(KEYS, PROCESSOR, force=False),
         membership.heartbeat(APP, "w", membership.About(), lease=60, assignments=[(ASSIGNMENT, 0)]),
         membership.assign(APP, ASSIGNMENT, ("w",), replaces=0, membership=1, notice=b"n"),
         membership.elect(APP, "w", b"n", lease=60),
@@ -118,6 +119,7 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     assert await bench.reset("latest") == bench.ids[-1].encode()
     assert (await bench.run(scripts.look(KEYS, PROCESSOR))).length == 1
     assert await bench.run(scripts.measure(KEYS, b"0-0")) == (1, bench.ids[-1].encode(), 2)
+    assert await bench.unregister("late") is None
     for call in list(calls(token).values())[-4:]:
         assert await bench.run(call), call.script.name
 
