@@ -98,6 +98,9 @@ Effect = Start | StartLater | Pass | Say
 
 # ── the decision ──
 
+EXPECTED = (0, -signal.SIGTERM, -signal.SIGINT)
+"""How a worker may end that was told to: a signal kills one that is not up yet, or is past its work."""
+
 
 @frozen(kw_only=True)
 class Crew:
@@ -174,12 +177,11 @@ def _after_ready(crew: Crew, number: int) -> Step:
 
 
 def _after_end(crew: Crew, event: Ended, now: float, luck: float) -> Step:
-    was_ready = event.number in crew.ready
     crew = evolve(crew, alive=crew.alive - {event.number}, ready=crew.ready - {event.number})
     said: dict[str, object] = {"worker_number": event.number, "pid": event.pid, "ended": how(event.code)}
     if crew.outcome is not None:
         outcome = event.code if event.code in crew.final else crew.outcome
-        return evolve(crew, outcome=outcome), [Say("worker ended", said)] if event.code and was_ready else []
+        return evolve(crew, outcome=outcome), [] if event.code in EXPECTED else [Say("worker ended", said)]
     final = event.code in crew.final or (not crew.tried and event.code in crew.final_at_first)
     directive = Directive.ESCALATE if final else Directive.RESTART
     decision = judge(crew.strategy, crew.window, directive, now, luck)

@@ -91,7 +91,9 @@ async def test_a_worker_that_is_killed_starts_again_and_no_event_is_lost(shop: F
     await crew.says("amount", times=20)
     killed = crew.pid(1)
     os.kill(killed, signal.SIGKILL)
-    await crew.says(f"worker ended, it starts again  worker_number=1  pid={killed}  ended='killed by SIGKILL'  again_in=")
+    await crew.says(
+        f"worker ended, it starts again  worker_number=1  pid={killed}  ended='killed by SIGKILL'  again_in="
+    )
     shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 20))
     await crew.says("[1] worker started", times=2)
     assert crew.pid(1) != killed
@@ -130,8 +132,8 @@ async def test_a_handler_that_fails_stops_all_in_order(shop: Folder, crews: Crew
     shop.run("send", "shop:orders", order(7, 0))
     assert await crew.ends() == 3
     assert crew.stderr.count("worker stopped") == 3
-    assert crew.stderr.count("runnel: processor 'printer': event orders/") == 1
-    assert crew.stderr.count("Traceback") == 1
+    # Not always once: another worker may take the partition, and fail at the same event, before the parent has stopped it.
+    assert 1 <= crew.stderr.count("runnel: processor 'printer': event orders/") <= 3
     assert "it starts again" not in crew.stderr
     assert owned(shop) == 0
 
@@ -196,6 +198,8 @@ async def test_a_signal_reaches_each_worker_once_and_all_end_in_order(
     await crew.says("begun")
     os.killpg(crew.process.pid, number)  # as a terminal does: to the whole process group
     await crew.says("worker stopped", times=2)
+    assert owned(shop) >= 1  # by the worker that has an event under way; the parent waits for it
+    assert crew.process.poll() is None
     (shop.path / "gate").touch()
     assert await crew.ends() == 0
     assert "amount 100" in crew.stdout

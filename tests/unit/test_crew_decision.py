@@ -31,9 +31,7 @@ class World:
 
     def __init__(self, size: int = 3, intensity: int = 2) -> None:
         strategy = OneForOne(intensity=intensity, period=60, backoff=Backoff(1, max=10))
-        new = Crew(
-            size=size, final=frozenset({HALTED}), final_at_first=frozenset({USAGE, SERVER}), strategy=strategy
-        )
+        new = Crew(size=size, final=frozenset({HALTED}), final_at_first=frozenset({USAGE, SERVER}), strategy=strategy)
         self.now = 1000.0
         self.crew, self.first = begin(new)
 
@@ -125,6 +123,7 @@ def test_a_halt_stops_all_and_is_the_outcome() -> None:
     assert world.after(Ended(1, 0)) == []
     assert not world.crew.over
     world.after(Ended(3, -KILL))
+    assert len(world.said) == 1
     assert (world.crew.over, world.crew.outcome, world.crew.failure) == (True, HALTED, "")
 
 
@@ -138,7 +137,8 @@ def test_a_signal_is_passed_on_once_and_so_is_a_second_one() -> None:
     world = started(2)
     assert world.after(Signalled(INT)) == [Pass(1, INT), Pass(2, INT)]
     assert world.after(Ended(1, 0), Signalled(TERM)) == [Pass(2, TERM)]
-    world.after(Ended(2, 0))
+    world.after(Ended(2, -TERM))
+    assert world.said == []
     assert (world.crew.over, world.crew.outcome) == (True, 0)
 
 
