@@ -23,10 +23,10 @@ STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "t
 _OURS = str(Path(__file__).parent) + os.sep
 
 
-def configure(level: str, style: Literal["console", "json"]) -> None:
-    """Send Runnel's log to standard error, at `level` and above."""
+def configure(level: str, style: Literal["console", "json"], number: int | None = None) -> None:
+    """Send Runnel's log to standard error, at `level` and above; each line with the `number` of the worker, if it has one."""
     handler = _StandardError()
-    handler.setFormatter(JSONLines() if style == "json" else Lines(colour=_colour()))
+    handler.setFormatter(JSONLines(number) if style == "json" else Lines(colour=_colour(), number=number))
     logger = logging.getLogger("runnel")
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
@@ -41,12 +41,17 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 class JSONLines(logging.Formatter):
     """A record as one line of JSON with all its fields."""
 
+    def __init__(self, number: int | None = None) -> None:
+        super().__init__()
+        self._number = {} if number is None else {"worker_number": number}
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._number,
             **fields_of(record),
         }
         if (trace := trace_of(record)) is not None:
@@ -57,14 +62,15 @@ class JSONLines(logging.Formatter):
 class Lines(logging.Formatter):
     """A record as a line for people: time, level, message, key=value; a traceback, if there is one, below."""
 
-    def __init__(self, *, colour: bool) -> None:
+    def __init__(self, *, colour: bool, number: int | None = None) -> None:
         super().__init__()
         self._colour = colour
+        self._number = "" if number is None else f"[{number}] "
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         fields = "  ".join(f"{name}={_short(value)}" for name, value in fields_of(record).items())
-        head = f"{self._dim(clock)} {self._level(record)} {record.getMessage()}"
+        head = f"{self._dim(clock)} {self._level(record)} {self._number}{record.getMessage()}"
         line = f"{head}  {self._dim(fields)}" if fields else head
         trace = trace_of(record)
         return line if trace is None else f"{line}\n{trace}"

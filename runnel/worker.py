@@ -64,6 +64,7 @@ class Worker:
         processors: Literal["all"] | Iterable[str] = "all",
         *,
         within: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         """Run until a signal (SIGINT, SIGTERM) or a failure; on uvloop where it is installed.
 
@@ -72,6 +73,7 @@ class Worker:
         Args:
             processors: The names of those to run.
             within: Makes a context to run in, entered in the worker's event loop: a view of it, for example.
+            ready: Called when the app and the server are found to be as they must be, before the first partition is taken.
 
         Raises:
             ConfigurationError: The app or the server is not as it must be.
@@ -79,9 +81,11 @@ class Worker:
             HandlerFailed: A handler failed under the policy HALT.
         """
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._run_until_signal(processors, within))
+            runner.run(self._run_until_signal(processors, within, ready))
 
-    async def run(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
+    async def run(
+        self, processors: Literal["all"] | Iterable[str] = "all", *, ready: Callable[[], object] = lambda: None
+    ) -> None:
         """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
         self._stopping = asyncio.Event()
         chosen = self._chosen(processors)
@@ -89,6 +93,7 @@ class Worker:
         for processor in chosen:
             await self.app.check_stream(processor.stream)
             await self._register(store, processor)
+        ready()
         if not self._stopping.is_set():
             with settled_heap():
                 await self._work(store, chosen, self._stopping)
@@ -102,6 +107,11 @@ class Worker:
             task = asyncio.ensure_future(self._system.stop(grace=0))
             task.add_done_callback(lambda done: done.exception())
         self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop, or stops by itself."""
+        return self._stopping is not None and self._stopping.is_set()
 
     def snapshot(self) -> ActorSnapshot | None:
         """The tree of actors as it is now; None when not running."""
@@ -201,11 +211,14 @@ class Worker:
             await asyncio.wait((left, ended), return_when=asyncio.FIRST_COMPLETED)
 
     async def _run_until_signal(
-        self, processors: Literal["all"] | Iterable[str], within: Callable[[], AbstractAsyncContextManager[Any]]
+        self,
+        processors: Literal["all"] | Iterable[str],
+        within: Callable[[], AbstractAsyncContextManager[Any]],
+        ready: Callable[[], object],
     ) -> None:
         loop = asyncio.get_running_loop()
         async with within():
-            running = asyncio.ensure_future(self.run(processors))
+            running = asyncio.ensure_future(self.run(processors, ready=ready))
 
             def stop() -> None:
                 if self._system is None:

@@ -69,7 +69,6 @@ def test_send_says_what_is_wrong_with_a_record(shop: Folder, record: str, parts:
         (["status", "shop:nothing"], ["it has app"]),
         (["status", "nowhere:app"], ["no module 'nowhere'"]),
         (["worker", "shop:app", "--processors", "painter"], ["no processor 'painter'", "printer"]),
-        (["run", "shop:app", "--workers", "2"], ["--workers"]),
         (["send", "shop:orders"], ["JSON"]),
         (["paint"], ["paint"]),
         (["sendmany", "shop:orders", "nothing.jsonl"], ["nothing.jsonl", "No such file"]),

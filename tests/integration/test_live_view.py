@@ -114,3 +114,12 @@ async def test_a_failing_handler_leaves_the_terminal_with_its_error(shop: Folder
     assert terminal.text.count("Traceback") == 1
     assert terminal.text.rstrip().rpartition("runnel: ")[2].startswith("processor 'printer': event orders/")
     assert "\x1b[?25h" in terminal.text
+
+
+async def test_several_workers_show_plain_logs(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app", "--workers", "2")
+    terminals.append(terminal)
+    await terminal.shows("[1] worker started")
+    await terminal.shows("[2] worker started")
+    assert await terminal.ends() == 0
+    assert "coordinator" not in terminal.text

@@ -42,6 +42,11 @@ def test_a_line_of_json_has_all_fields() -> None:
     assert "exception" not in line
 
 
+def test_a_worker_of_several_says_its_number_in_each_line() -> None:
+    assert "warning  [2] partition lost" in Lines(colour=False, number=2).format(record())
+    assert json.loads(JSONLines(number=2).format(record()))["worker_number"] == 2
+
+
 def test_a_traceback_is_that_of_the_users_error_alone() -> None:
     for line in (Lines(colour=False).format(record(error=failed())), JSONLines().format(record(error=failed()))):
         assert line.count("Traceback") == 1
