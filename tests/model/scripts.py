@@ -79,7 +79,7 @@ def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, s
         case Trim(limit):
             return _trim(server, slowest(server) if limit < 0 else limit), "OK"
         case Register():
-            return (server._replace(second=0) if server.second < 0 else server), "OK"
+            return (server._replace(second=0), "OK") if server.second < 0 else (server, "ALREADY")
 
 
 # ── the log ──
