@@ -16,7 +16,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.world or WORLDS:
         found = check(WORLDS[name], ALL - set(args.without), args.limit)
-        print(f"{name}: {found.broken or 'holds'} ({found.worlds:,} worlds, {found.seconds:.0f} s)", flush=True)
+        print(f"{name}: {found.broken or 'holds'} ({found.worlds:,} worlds, {found.seconds:.1f} s)", flush=True)
         for number, label in enumerate([] if args.no_trace else found.trace, 1):
             print(f"  {number:2} {label}")
 

@@ -1,5 +1,6 @@
 """The search, breadth first: the trace to a broken promise is a shortest one."""
 
+import gc
 import time
 from array import array
 from typing import NamedTuple
@@ -15,7 +16,7 @@ NOT_FINISHED = "NOT FINISHED"
 
 
 class Result(NamedTuple):
-    """`broken` is empty when all promises hold; `trace` leads to where one does not."""
+    """`broken` is empty when all promises hold; `trace` leads to where one does not. Seconds are of the processor."""
 
     broken: str
     trace: list[str]
@@ -27,20 +28,22 @@ class _Search:
     """The worlds found so far, each with a shortest way to it."""
 
     def __init__(self, first: World) -> None:
-        self.index = {first: 0}
+        self._index = {first: 0}
         self.worlds = [first]
         self._parents = array("l", [0])
         self._labels = [""]
         self._befores = [array("l")]  # from where a world is reached without a fault
 
-    def add(self, here: int, label: str, world: World) -> int:
-        there = len(self.worlds)
-        self.index[world] = there
+    def place(self, here: int, label: str, world: World) -> tuple[int, bool]:
+        """Where in the list a world stands that is reached from `here`, and whether it is new."""
+        there = self._index.setdefault(world, len(self.worlds))
+        if there < len(self.worlds):
+            return there, False
         self.worlds.append(world)
         self._parents.append(here)
         self._labels.append(label)
         self._befores.append(array("l"))
-        return there
+        return there, True
 
     def note(self, here: int, there: int) -> None:
         self._befores[there].append(here)
@@ -66,20 +69,26 @@ class _Search:
 
 def check(bounds: Bounds, guards: Guards = ALL, limit: int = 1_500_000) -> Result:
     """Search all worlds within bounds; then ask whether from each one, without more faults, all work can be done."""
-    began = time.monotonic()
+    gc.disable()  # millions of tuples and not one cycle: it would look through them again and again
+    try:
+        return _check(bounds, guards, limit)
+    finally:
+        gc.enable()
+
+
+def _check(bounds: Bounds, guards: Guards, limit: int) -> Result:
+    began = time.process_time()
     search = _Search(first_world(bounds))
 
     def result(broken: str, at: int = 0) -> Result:
-        return Result(broken, search.trace(at), len(search.worlds), time.monotonic() - began)
+        return Result(broken, search.trace(at), len(search.worlds), time.process_time() - began)
 
     for here, world in enumerate(search.worlds):  # grows while it is walked: a queue
         for step in steps(world, bounds, guards):
-            there = search.index.get(step.world)
-            if there is None:
-                there = search.add(here, step.label, step.world)
-                changed = step.world.primary is not world.primary
-                if changed and (broken := broken_promise(step.world.primary)):
-                    return result(broken, there)
+            there, new = search.place(here, step.label, step.world)
+            changed = new and step.world.primary is not world.primary
+            if changed and (broken := broken_promise(step.world.primary)):
+                return result(broken, there)
             if not step.is_fault:
                 search.note(here, there)
         if len(search.worlds) > limit:
