@@ -24,7 +24,8 @@ EVENTS = ("a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4")
 
 
 async def test_the_scripts_do_what_the_model_does(valkey: Server) -> None:
-    seed = random.randrange(2**32)  # from pytest-randomly, which prints its own
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # shown when it fails
     dice, seen = random.Random(seed), Counter[str]()
     store = Store(valkey.url, SystemClock())
     await store.open()
