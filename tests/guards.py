@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
+TESTS = ("tests/integration/scripts", "tests/model/test_scripts.py")
 
 
 class Guard(NamedTuple):
@@ -162,7 +163,7 @@ def missed(guard: Guard) -> str | None:
             raise SystemExit(f"{guard.script}.lua has no {guard.old!r} any more")
         script.write_text(source.replace(guard.old, guard.new, 1))
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/integration/scripts"],
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": folder},
             capture_output=True,
