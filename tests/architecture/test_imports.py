@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"actors", "records", "store"},
     {
         *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("discovery", "middleware", "status", "reset", "bulk", "logs"),
+        *("discovery", "middleware", "status", "reset", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
     {"roles"},
