@@ -115,10 +115,11 @@ async def test_who_was_cancelled_before_it_left_does_not_travel() -> None:
 
 
 async def test_who_was_cancelled_behind_another_does_not_travel_either() -> None:
-    it, gone = lane(), part(b"b")
-    wait(it, part(b"a"), gone, part(b"c"))
-    it.abandon(gone)
-    assert sent(it) == (1, [b"a", b"c"])
+    it, gone = lane(), [part(b"b"), part(b"d")]
+    wait(it, part(b"a"), gone[0], part(b"c"), gone[1], part(b"e"))
+    for each in gone:
+        it.abandon(each)
+    assert sent(it) == (1, [b"a", b"c", b"e"])
 
 
 async def test_what_travels_for_somebody_goes_on_when_another_was_cancelled() -> None:
