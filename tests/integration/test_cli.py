@@ -1,5 +1,6 @@
 """The command line as its users meet it: real processes, a real server."""
 
+import asyncio
 import json
 import re
 import signal
@@ -168,11 +169,121 @@ def test_a_bad_first_line_says_that_nothing_was_sent(shop: Folder) -> None:
     assert_one_line(done, 1, "line 1: not JSON", "No line was sent")
 
 
-def test_a_full_stream_says_which_lines_may_have_been_sent(shop: Folder) -> None:
-    full = APP.replace("partition_count=4", 'partition_count=1, partition_size=1_500, overflow="reject"')
-    shop.write("shop.py", full)
+def full(shop: Folder, **options: object) -> None:
+    """Give the stream other options."""
+    words = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    shop.write("shop.py", APP.replace("partition_count=4", words))
+
+
+def go_on(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """The options with which to go on, as the message says."""
+    found = re.search(r"go on with ((--from-line \d+)( --skip [\d,-]+)?)$", done.stderr.strip())
+    assert found, done.stderr
+    return found.group(1).split()
+
+
+def ids_in(server: Server) -> list[int]:
+    """The order_ids in the log, partition after partition."""
+    with server.client() as client:
+        logs = [client.xrange(name) for name in sorted(client.scan_iter("*:log"))]
+    return [json.loads(entry[1]["data"])["order_id"] for entries in logs for entry in entries or []]
+
+
+def test_a_full_partition_says_which_lines_were_sent(shop: Folder, valkey: Server) -> None:
+    full(shop, partition_count=1, partition_size=1_500, overflow="reject")
     done = shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 3_000))
-    assert_one_line(done, 1, "is full", "Lines 1 to 1000 were sent", "lines 1001 to 2000 may have been sent")
+    assert_one_line(done, 1, "is full", "Lines 1 to 1500 were sent; go on with --from-line 1501\n")
+    assert ids_in(valkey) == list(range(1_500))
+
+
+def test_a_partition_smaller_than_a_batch_is_filled(shop: Folder, valkey: Server) -> None:
+    full(shop, partition_count=1, partition_size=100, overflow="reject")
+    done = shop.run("sendmany", "shop:orders", shop.orders("orders.jsonl", [1] * 300))
+    assert_one_line(done, 1, "is full", "Lines 1 to 100 were sent; go on with --from-line 101\n")
+    assert ids_in(valkey) == list(range(100))
+
+
+@pytest.mark.parametrize("overflow", ["reject", "block"])
+def test_going_on_as_a_full_stream_says_sends_every_line_once(shop: Folder, valkey: Server, overflow: str) -> None:
+    full(shop, partition_count=4, partition_size=200, overflow=overflow)
+    shop.write("shop.py", (shop.path / "shop.py").read_text().replace('App("shop"', 'App("shop", send_timeout=0.2'))
+    file = shop.orders("orders.jsonl", [1] * 1_000)
+    done, words, found = shop.run("sendmany", "shop:orders", file), [], []
+    for _ in range(20):
+        found += make_room(valkey)
+        if done.returncode == 0:
+            break
+        assert "is full" in done.stderr
+        words = go_on(done)
+        done = shop.run("sendmany", "shop:orders", file, *words)
+    assert "--skip" in words
+    assert sorted(found) == list(range(1_000))
+
+
+def make_room(server: Server) -> list[int]:
+    """As if a processor had done all that is there; what that was."""
+    found = []
+    with server.client() as client:
+        for name in client.scan_iter("*:log"):
+            for entry_id, fields in client.xrange(name) or []:
+                found.append(json.loads(fields["data"])["order_id"])
+                client.xdel(name, entry_id)
+    return found
+
+
+async def test_sendmany_says_once_that_it_waits_for_room(shop: Folder, valkey: Server) -> None:
+    full(shop, partition_count=1, partition_size=100)
+    shop.orders("orders.jsonl", [1] * 500)
+    with shop.started("sendmany", "shop:orders", "orders.jsonl") as sending:
+        await sending.says("runnel: waiting for room: partition 0 of stream 'orders' is full")
+        found: list[int] = []
+        while sending.process.poll() is None:
+            found += make_room(valkey)
+            await asyncio.sleep(0)
+        assert sending.process.wait() == 0, sending.stderr
+        assert sorted(found + ids_in(valkey)) == list(range(500))
+        assert sending.stderr.count("waiting for room") == 1
+        assert sending.stderr.endswith("500 events sent\n")
+
+
+async def test_sendmany_that_is_interrupted_while_it_waits_for_room_knows_what_was_sent(shop: Folder) -> None:
+    full(shop, partition_count=1, partition_size=100)
+    shop.orders("orders.jsonl", [1] * 300)
+    with shop.started("sendmany", "shop:orders", "orders.jsonl") as sending:
+        await sending.says("waiting for room")
+        assert await sending.ends(signal.SIGINT) == 130
+        assert "interrupted. Lines 1 to 100 were sent; go on with --from-line 101\n" in sending.stderr
+
+
+async def test_sendmany_says_what_it_does_not_know_when_the_server_hangs(shop: Folder, valkey: Server) -> None:
+    full(shop, partition_count=1)
+    shop.write("shop.py", (shop.path / "shop.py").read_text().replace('App("shop"', 'App("shop", send_timeout=0.5'))
+    with shop.piping("sendmany", "shop:orders", "-") as process, valkey.client() as client:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(f"{order(1)}\n{order(2)}\n")
+        process.stdin.flush()
+        await wait_until(lambda: events_in(valkey) == 2)
+        client.client_pause(60_000, all=False)
+        process.stdin.write("".join(f"{order(n)}\n" for n in (3, 4)))
+        process.stdin.flush()
+        assert process.wait(20) == 4
+        client.client_unpause()
+        said = process.stderr.read()
+    assert "Lines 1 to 2 were sent; of 3-4 it is not known." in said
+    assert "go on with --from-line 5, which leaves them out, or with --from-line 3, which sends them again" in said
+
+
+def test_a_first_line_beyond_the_end_is_an_error(shop: Folder) -> None:
+    file = shop.orders("orders.jsonl", [1] * 3)
+    assert_one_line(shop.run("sendmany", "shop:orders", file, "--from-line", "4"), 2, "--from-line 4", "only 3 lines")
+    assert shop.run("sendmany", "shop:orders", file, "--from-line", "3").stderr == "1 events sent\n"
+
+
+@pytest.mark.parametrize("lines", ["x", "3-", "5-3", "1,,2", "-4"])
+def test_lines_to_skip_that_are_none_are_an_error(shop: Folder, lines: str) -> None:
+    file = shop.orders("orders.jsonl", [1] * 3)
+    assert_one_line(shop.run("sendmany", "shop:orders", file, f"--skip={lines}"), 2, "3-5,9")
 
 
 async def test_sendmany_sends_what_a_pipe_holds_and_says_how_far_it_got_when_interrupted(
