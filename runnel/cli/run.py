@@ -1,12 +1,16 @@
 """`runnel run` and `runnel worker`: one worker in this process, or, with --reload, in a child that is started anew."""
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from runnel.cli.failure import code
 from runnel.cli.targets import AppTarget, RedisUrl
+from runnel.signals import end_with
 
 
 class LogLevel(StrEnum):
@@ -106,7 +110,19 @@ def _work(
         from runnel.view.live import LiveView
 
         within = partial(LiveView, work)  # type: ignore[assignment]
-    work.start("all" if processors is None else _names(processors), within=within)
+    work.start("all" if processors is None else _names(processors), within=lambda: _noted(within()))
+
+
+@asynccontextmanager
+async def _noted(context: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+    """While the worker runs, note for later signals what they are to end the process with."""
+    end_with(0)
+    try:
+        async with context:
+            yield
+    except Exception as error:
+        end_with(code(error))
+        raise
 
 
 def _names(text: str) -> list[str]:
