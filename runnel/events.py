@@ -6,6 +6,7 @@ is done when the function comes back for the next one; nothing else moves the po
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -191,6 +192,7 @@ class Events(Generic[R]):
                     position.out = 0
                     return
                 if (moment := now()) >= breath:
+                    position.out = 0
                     await breathe(moment - breath)
                     breath = now() + BREATH
             position.out = 0
@@ -329,6 +331,11 @@ class Events(Generic[R]):
                     f"middleware {name} swallowed an error and yielded on: it must raise it again"
                 ) from error
 
+    def _tell_cut_off(self, position: Position) -> None:
+        entry = f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
+        fields = {"processor": self.group, "entry": entry, "events": position.out}
+        log.warning("cut off in the middle of an event, which will run again", extra=fields)
+
     async def _end_middleware(self) -> None:
         pipeline, self._pipeline = self._pipeline, []
         for _, generator in reversed(pipeline):
@@ -337,9 +344,13 @@ class Events(Generic[R]):
     async def end(self, error: Exception | None) -> None:
         """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
 
+        Called in a `finally`: that shows whether the function was cancelled.
+
         Raises:
             StoreError, StreamFull, ConfigurationError: As `_tell_middleware`.
         """
+        if self._source.position.out and isinstance(sys.exception(), asyncio.CancelledError):
+            self._tell_cut_off(self._source.position)
         try:
             if error is not None:
                 await self._tell_middleware(error)

@@ -15,12 +15,16 @@ from typing import Any, Literal
 
 import orjson
 
-from runnel.errors import RunnelError
+from runnel.errors import RecordError, RunnelError
 
 STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 """What every record has; the rest was given as `extra`."""
 
 _OURS = str(Path(__file__).parent) + os.sep
+_DECODING = _OURS + "events.py"
+
+log = logging.getLogger("runnel.cli")
+"""For what a command itself has to say."""
 
 
 def configure(level: str, style: Literal["console", "json"], number: int | None = None) -> None:
@@ -31,6 +35,11 @@ def configure(level: str, style: Literal["console", "json"], number: int | None 
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def is_json() -> bool:
+    """Whether `configure` has made the log JSON."""
+    return any(isinstance(handler.formatter, JSONLines) for handler in logging.getLogger("runnel").handlers)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -87,13 +96,24 @@ class Lines(logging.Formatter):
 
 
 def trace_of(record: logging.LogRecord) -> str | None:
-    """The record's traceback, from the user's own code on: how Runnel came to call it tells nobody anything."""
+    """The record's traceback, from the user's own code on: how Runnel came to call it tells nobody anything.
+
+    Of an event that does not decode only the line that says so: nobody's code failed.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    while isinstance(error, RunnelError) and error.__cause__ is not None:
+    while isinstance(error, RunnelError) and error.__cause__ is not None and not _is_undecodable(error):
         error = error.__cause__
+    if error is not None and _is_undecodable(error):
+        return f"{type(error).__name__}: {error}"
     if error is None or isinstance(error, BrokenPipeError):  # whoever read our output has gone
         return None
     return "".join(traceback.format_exception(type(error), error, users(error.__traceback__))).rstrip()
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    """Whether it arose in decoding an event, and not where a handler built a record."""
+    frames = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, RecordError) and _DECODING in frames
 
 
 def users(trace: TracebackType | None) -> TracebackType | None:

@@ -5,7 +5,6 @@ import gc
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
@@ -22,6 +21,7 @@ from runnel.roles.leader import Leader
 from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
 from runnel.roles.trimmer import Trimmer, partitions_of
+from runnel.signals import Received
 from runnel.store import scripts
 from runnel.store.client import Store
 
@@ -58,6 +58,9 @@ class Worker:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._system: ActorSystem | None = None
         self._stopping: asyncio.Event | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._signalled = False
+        self._on_end: list[Callable[[ActorSnapshot], object]] = []
 
     def start(
         self,
@@ -117,6 +120,10 @@ class Worker:
         """The tree of actors as it is now; None when not running."""
         return None if self._system is None else self._system.snapshot()
 
+    def on_end(self, callback: Callable[[ActorSnapshot], object]) -> None:
+        """Call back with the last snapshot of each actor that stops, from the next start on."""
+        self._on_end.append(callback)
+
     def _chosen(self, names: Literal["all"] | Iterable[str]) -> list[Processor]:
         if self.app.settings.autodiscover is not None:
             discover(self.app.settings.autodiscover)
@@ -147,6 +154,8 @@ class Worker:
         halted.add_done_callback(lambda _: stopping.set())
         async with ActorSystem("worker", clock=self.app.clock) as system:
             self._system = system
+            for callback in self._on_end:
+                system.on_end(callback)
             coordinator = self._spawn(system, store, processors, halted)
             log.info("worker started", extra={"worker": self.id, "processors": [p.options.name for p in processors]})
             ended = asyncio.ensure_future(system.stopped())
@@ -216,23 +225,25 @@ class Worker:
         within: Callable[[], AbstractAsyncContextManager[Any]],
         ready: Callable[[], object],
     ) -> None:
-        loop = asyncio.get_running_loop()
-        async with within():
-            running = asyncio.ensure_future(self.run(processors, ready=ready))
+        with Received(asyncio.get_running_loop(), self._stop_at_signal):
+            async with within():
+                running = self._running = asyncio.ensure_future(self.run(processors, ready=ready))
+                if self._signalled:
+                    running.cancel()
+                try:
+                    await asyncio.wait((running,))
+                finally:
+                    await self.app.close()
+                if not running.cancelled():
+                    running.result()
 
-            def stop() -> None:
-                if self._system is None:
-                    running.cancel()  # still connecting: there is nothing to stop in order
-                self.stop()
-
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop)
-            try:
-                await asyncio.wait((running,))
-            finally:
-                await self.app.close()
-            if not running.cancelled():
-                running.result()
+    def _stop_at_signal(self) -> None:
+        self._signalled = True
+        if self._running is None or self._running.done():
+            return
+        if self._system is None:
+            self._running.cancel()  # still connecting: there is nothing to stop in order
+        self.stop()
 
 
 @contextmanager

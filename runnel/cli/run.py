@@ -1,13 +1,16 @@
 """`runnel run` and `runnel worker`: a worker in this process, or several in others; --reload starts them anew."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from runnel.cli.failure import code
 from runnel.cli.targets import AppTarget, RedisUrl
+from runnel.signals import end_with
 
 
 class LogLevel(StrEnum):
@@ -137,7 +140,19 @@ def _work(options: _Options, live: bool) -> None:
         from runnel.view.live import LiveView
 
         within = partial(LiveView, work)  # type: ignore[assignment]
-    work.start(options.names, within=within)
+    work.start(options.names, within=lambda: _noted(within()))
+
+
+@asynccontextmanager
+async def _noted(context: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+    """While the worker runs, note for later signals what they are to end the process with."""
+    end_with(0)
+    try:
+        async with context:
+            yield
+    except Exception as error:
+        end_with(code(error))
+        raise
 
 
 def _work_in_crew(options: _Options, number: int, channel: int) -> None:
@@ -148,7 +163,7 @@ def _work_in_crew(options: _Options, number: int, channel: int) -> None:
     work = Worker(app)
     member = Member(work, channel)
     log = f"{options.log_level or app.settings.log_level} {options.log_format or app.settings.log_format}"
-    work.start(options.names, within=lambda: member, ready=lambda: member.say(log))
+    work.start(options.names, within=lambda: _noted(member), ready=lambda: member.say(log))
 
 
 def _lead_crew(options: _Options, workers: int) -> int:

@@ -7,6 +7,7 @@ plain `redis.asyncio` client.
 import asyncio
 import contextlib
 import logging
+import threading
 import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -25,7 +26,7 @@ from redis.retry import Retry as BlockingRetry
 from runnel.clock import Clock
 from runnel.errors import ConfigurationError
 from runnel.store.blocking import BlockingLink
-from runnel.store.embedded import EmbeddedServer, embedded_path, start_embedded
+from runnel.store.embedded import EmbeddedServer, GivenUp, embedded_path, start_embedded
 from runnel.store.link import Link, store_error
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Store:
             if self._is_fit:
                 return
             if self._is_embedded and self._embedded is None:
-                self._embedded = await _started(embedded_path(self._url))
+                self._embedded = await _Starting(embedded_path(self._url)).server()
             try:
                 await self._check(self.redis)
             except BaseException:
@@ -189,18 +190,41 @@ def _options(retry: Any, timeout: float | None) -> dict[str, Any]:
     }
 
 
-async def _started(path: Path) -> EmbeddedServer:
-    starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, path))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:  # the thread goes on: what it has started must not be kept running for nobody
-        starting.add_done_callback(_close_unwanted)
-        raise
+class _Starting:
+    """The start of an embedded server, in a thread. Whoever waits may be cancelled: then nothing stays in use.
 
+    The thread cannot be cancelled, and it may be done before the event loop hears of it. So one lock decides who has the
+    server: the waiter, or nobody.
+    """
 
-def _close_unwanted(starting: asyncio.Future[EmbeddedServer]) -> None:
-    if starting.exception() is None:
-        starting.result().close()
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._wanted = True
+        self._server: EmbeddedServer | None = None
+
+    async def server(self) -> EmbeddedServer:
+        """Wait for it."""
+        try:
+            return await asyncio.to_thread(self._start)
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+
+    def _start(self) -> EmbeddedServer:
+        server = start_embedded(self._path, wanted=lambda: self._wanted)
+        with self._lock:
+            if self._wanted:
+                self._server = server
+                return server
+        server.close()
+        raise GivenUp
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._wanted = False
+        if self._server is not None:
+            self._server.close()
 
 
 def check_scheme(url: str) -> None:
@@ -223,4 +247,5 @@ def check_scheme(url: str) -> None:
 def without_credentials(url: str) -> str:
     """The URL as it may be shown: user name, password and query (which may hold one) left out."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return shown if "://" in shown else shown.replace(":", "://", 1)  # urllib drops the slashes before an empty host

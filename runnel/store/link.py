@@ -167,6 +167,9 @@ _CHANGING = (
 )
 """Replies of a server that cannot serve now, but it or another one soon will."""
 
+_NO_PASSWORD = ("HELLO must be called", "Authentication required", "NOAUTH")
+"""How a server says that none was given."""
+
 
 def store_error(error: Exception, where: str) -> StoreError:
     """What an error of redis-py or of the network means to us."""
@@ -174,6 +177,8 @@ def store_error(error: Exception, where: str) -> StoreError:
         error = error.__cause__  # on a new connection redis-py hides it in a ConnectionError
     said = str(error) or type(error).__name__
     match error:
+        case redis_errors.AuthenticationError() if said.startswith(_NO_PASSWORD):
+            return StoreRefused(f"{where} needs a password: redis://:PASSWORD@host")
         case redis_errors.AuthenticationError() | redis_errors.AuthorizationError():
             return StoreRefused(f"{where} refused the user name or password of redis_url: {said}")
         case redis_errors.ReadOnlyError() | redis_errors.ConnectionError() | redis_errors.TimeoutError() | OSError():

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,7 @@ def test_send_says_what_is_wrong_with_a_record(shop: Folder, record: str, parts:
         (["status", "shop:nothing"], ["it has app"]),
         (["status", "nowhere:app"], ["no module 'nowhere'"]),
         (["worker", "shop:app", "--processors", "painter"], ["no processor 'painter'", "printer"]),
+        (["run", "shop:app", "--log-level", "silly"], ["'--log-level': 'silly' is not one of"]),
         (["send", "shop:orders"], ["JSON"]),
         (["paint"], ["paint"]),
         (["sendmany", "shop:orders", "nothing.jsonl"], ["nothing.jsonl", "No such file"]),
@@ -119,6 +122,12 @@ def test_a_wrong_password_is_one_line(shop: Folder, valkey: Server) -> None:
     done = shop.run("status", "shop:app", "--redis-url", f"{valkey.url}?username=clerk&password=wrong")
     assert_one_line(done, 4, "refused", "password")
     assert "wrong" not in done.stderr.replace("WRONGPASS", "")
+
+
+def test_a_server_that_needs_a_password_says_how_to_give_it(shop: Folder, own_server: Callable[..., Server]) -> None:
+    server = own_server(tcp=True)
+    server.config(requirepass="secret")
+    assert_one_line(shop.run("status", "shop:app", "--redis-url", server.url), 4, "needs a password: redis://:PASSWORD@host")
 
 
 def test_a_server_that_evicts_is_refused(shop: Folder, valkey: Server) -> None:
@@ -335,6 +344,24 @@ async def test_logs_can_be_json(shop: Folder) -> None:
     assert {line["level"] for line in acquired} == {"debug"}
 
 
+async def test_where_the_log_is_json_its_last_line_is_too(shop: Folder) -> None:
+    shop.run("send", "shop:orders", order(7, 0))
+    done = shop.run("worker", "shop:app", "--log-format", "json")
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, last["exit_code"], last["level"]) == (3, 3, "critical")
+    assert "ZeroDivisionError" in last["message"]
+
+
+async def test_a_function_that_does_not_loop_is_told_once_what_to_do(shop: Folder) -> None:
+    app = APP.replace("partition_count=4", "partition_count=1")
+    shop.write("shop.py", app[: app.index("    async for")] + "    print('called', flush=True)\n")
+    with shop.started("worker", "shop:app") as worker:
+        await worker.says("called", times=6)
+        assert await worker.ends(signal.SIGINT) == 0
+    assert worker.stderr.count("must loop over its events") == 1
+    assert "async for record in events.records()" in worker.stderr
+
+
 async def test_a_handler_that_fails_ends_the_worker_with_one_line_that_says_where(shop: Folder) -> None:
     line = next(i for i, text in enumerate(APP.splitlines(), 1) if "100 //" in text)
     shop.run("send", "shop:orders", order(7, 0))
@@ -357,6 +384,7 @@ async def test_an_event_that_does_not_decode_ends_the_worker_with_one_line(shop:
     done = shop.run("worker", "shop:app")
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith("runnel: processor 'printer': event orders/")
+    assert "Traceback" not in done.stderr
 
 
 async def test_a_second_signal_ends_a_worker_at_once(shop: Folder) -> None:
@@ -368,6 +396,7 @@ async def test_a_second_signal_ends_a_worker_at_once(shop: Folder) -> None:
         worker.process.send_signal(signal.SIGINT)
         worker.process.send_signal(signal.SIGTERM)  # not the same: two of one kind may arrive as one
         assert await worker.ends() == 0
+        assert "cut off in the middle of an event, which will run again" in worker.stderr
 
 
 async def test_a_signal_ends_a_worker_that_is_still_connecting(shop: Folder) -> None:
@@ -410,6 +439,35 @@ async def test_reload_starts_anew_at_a_change_and_survives_a_syntax_error(shop: 
         shop.run("send", "shop:orders", order(1, 4))
         await worker.says("again 25")
         assert await worker.ends(signal.SIGTERM) == 0
+        assert "Traceback" not in worker.stderr
+
+
+async def test_reload_passes_a_signal_of_the_whole_group_on_once(shop: Folder) -> None:
+    waits = "        import asyncio, os\n        while not os.path.exists('go'):\n            await asyncio.sleep(0.01)\n"
+    shop.write("shop.py", APP.replace("        print(", f"        print('begun', flush=True)\n{waits}        print("))
+    shop.run("send", "shop:orders", order(1))
+    with shop.started("run", "shop:app", "--reload") as worker:
+        await worker.says("begun")
+        os.killpg(worker.process.pid, signal.SIGINT)
+        shop.write("go", "")
+        assert await worker.ends() == 0
+    assert "amount 100" in worker.stdout
+    assert "stopping at once" not in worker.stderr
+
+
+@pytest.mark.parametrize(("ends_by", "code"), [("os.kill(os.getpid(), 9)", 137), ("os._exit(7)", 7)])
+async def test_reload_ends_with_the_last_childs_code_as_a_shell_would(shop: Folder, ends_by: str, code: int) -> None:
+    shop.write("shop.py", f"import os\n{ends_by}")
+    with shop.started("run", "shop:app", "--reload") as worker:
+        await worker.says("waiting for a change")
+        assert await worker.ends(signal.SIGTERM) == code
+
+
+async def test_reload_ends_in_order_though_its_child_was_only_starting(shop: Folder) -> None:
+    shop.write("shop.py", "print('waiting', flush=True)\nimport threading\nthreading.Event().wait()")
+    with shop.started("run", "shop:app", "--reload") as worker:
+        await worker.says("waiting")
+        assert await worker.ends(signal.SIGINT) == 0
         assert "Traceback" not in worker.stderr
 
 

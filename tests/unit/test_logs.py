@@ -5,8 +5,15 @@ import json
 import logging
 import sys
 
-from runnel.errors import RunnelError
+import pytest
+
+from runnel import App, Event, Record
+from runnel.errors import RecordError, RunnelError
 from runnel.logs import JSONLines, Lines, _StandardError
+
+
+class Thing(Record):
+    number: int
 
 
 def record(message: str = "partition lost", error: BaseException | None = None, **extra: object) -> logging.LogRecord:
@@ -67,3 +74,17 @@ def test_standard_error_is_looked_up_at_each_line() -> None:
     finally:
         sys.stderr = before
     assert first.getvalue() == second.getvalue() == "partition lost\n"
+
+
+async def test_an_event_that_does_not_decode_needs_no_traceback() -> None:
+    event = Event(App("x").stream("s", Thing, "number"), 0, "p", b"1-0", [b"data", b"{}"], 1)
+    with pytest.raises(RecordError) as raised:
+        event.record()
+    line = Lines(colour=False).format(record(error=raised.value))
+    assert line.splitlines()[1:] == ["RecordError: Thing.number: missing, expected int"]
+
+
+def test_a_record_that_a_handler_built_wrongly_needs_one() -> None:
+    with pytest.raises(RecordError) as raised:
+        Thing(number="x")  # type: ignore[arg-type]
+    assert "Thing(number=" in Lines(colour=False).format(record(error=raised.value))
