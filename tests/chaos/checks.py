@@ -224,10 +224,12 @@ def _committed(record: Record, course: Course) -> dict[int, int]:
 
 
 def died(record: Record) -> Iterator[str]:
-    """A worker that had started and that nobody killed or ended still runs."""
+    """A worker that had started runs until it is killed, or told to leave, and then it leaves in order."""
     for life in record.lives:
-        if life.exit_code is not None and life.ready < life.ended and not life.excused:
-            yield f"{life.name} ended by itself with {life.exit_code}"
+        if life.exit_code is None or life.doomed or life.ended <= life.ready:
+            continue
+        if not life.dismissed or life.exit_code:
+            yield f"{life.name}, {'told to leave' if life.dismissed else 'not told to'}, ended with {life.exit_code}"
 
 
 CHECKS: tuple[Callable[[Record], Iterator[str]], ...] = (

@@ -5,10 +5,12 @@ Each ends with everything settled; with its guard in place nothing is violated, 
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from signal import Signals
 
 from runnel.store.keys import PartitionKeys
-from tests.chaos.world import World
+from tests.chaos.checks import violations
+from tests.chaos.world import World, opened
 from tests.integration.faults.harness import Process
 from tests.integration.faults.ledger import Order
 from tests.support import wait_until
@@ -46,11 +48,12 @@ async def nonce(world: World) -> None:
     await world.pair.in_step()
     world.pair.sever()
     await world.send(orders(0, 1, 2), ids(range(1, 4)))
-    _, first = await world.hire(lock_expiry=20.0, fail_points=True, crash="before commit", signal="SIGSTOP")
+    _, first = await world.hire(lock_expiry=8.0, fail_points=True, crash="before commit", signal="SIGSTOP")
     await wait_until(lambda: first.stopped, what="the first owner is stopped with its first commit in hand")
+    second = await world.hire(hold=10)
+    await world.ready(second)
     await world.promote()
     await world.send(orders(10, 11, 12), ids(range(1, 4)))
-    second = await world.hire(hold=10)
     await begun(world, 10)
     first.signal(Signals.SIGCONT)
     await wait_until(lambda: stood(first), what="the first owner's commit is answered")
@@ -89,3 +92,13 @@ def is_commit(request: bytes, keys: PartitionKeys) -> bool:
 
 
 SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {"history": history, "nonce": nonce, "number": number}
+
+
+async def accident(guard: str, without: str, folder: Path) -> list[str]:
+    """What is violated when the accident of a guard is arranged, without some guard or with all of them ("")."""
+    async with opened(folder, replica=guard != "number", partition_count=1, without=without) as world:
+        try:
+            await SCENARIOS[guard](world)
+        except AssertionError as error:
+            return [f"it came to no end: {error}", *violations(world.record())]
+        return violations(world.record())

@@ -58,13 +58,15 @@ class Era:
 class Life:
     """A worker process: when it was there, when it was stopped, and how it ended.
 
-    `slow` is one whose handlers may hold it up. `excused` is one that the test has killed or ended, or will.
+    `slow`: its handlers may hold it up. `doomed`: it was killed, or will be when it passes a fail point. `dismissed`: it
+    was told to leave.
     """
 
     name: str
     pid: int
     slow: bool
-    excused: bool = False
+    doomed: bool
+    dismissed: bool = False
     ready: float = FOR_EVER
     ended: float = FOR_EVER
     exit_code: int | None = None

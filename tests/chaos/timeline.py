@@ -89,10 +89,10 @@ def drawn(seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS), every:
     return Timeline(seed, moments)
 
 
-def alone(fault: str, times: int = 1, every: float = 2.0, seed: int = 1) -> Timeline:
-    """A timeline of one kind of fault, each detail of it in turn."""
+def alone(fault: str, seed: int = 1) -> Timeline:
+    """A timeline of one kind of fault: twice, or each detail of it in turn."""
     chance, details = Random(seed), KINDS[fault].details
-    moments = [_moment(chance, 0.5 + n * every, fault, details[n % len(details)]) for n in range(times)]
+    moments = [_moment(chance, 0.5 + n, fault, details[n % len(details)]) for n in range(max(2, len(details)))]
     return Timeline(seed, moments)
 
 

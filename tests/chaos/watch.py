@@ -5,7 +5,7 @@ It looks into the server that is the primary, past the proxies, and reads a part
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import redis.exceptions as redis_errors
 from attrs import define, field
@@ -37,15 +37,17 @@ class Watch:
     workers: list[tuple[Life, Process]]
     samples: list[Sample] = field(factory=list)
     looks: int = 0
+    over: bool = False
+    """Set it to end the watch. Cancelling would not do: redis-py may swallow that."""
     _last: dict[int, Sample] = field(factory=dict)
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
+        """Watch until it is over."""
+        while not self.over:
             era, url = self.now()
             async with Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0)) as client:
                 try:
-                    while self.now()[0] is era:
+                    while self.now()[0] is era and not self.over:
                         self.look_at_workers()
                         await self._look_at_partitions(era, client)
                         await asyncio.sleep(INTERVAL)
@@ -57,6 +59,10 @@ class Watch:
         """Wait until it has seen how everything stands now."""
         looks = self.looks
         await wait_until(lambda: self.looks > looks + 1, what="the watch has looked")
+
+    def present(self) -> Iterable[Sample]:
+        """How each partition stands, as it was last seen."""
+        return self._last.values()
 
     def look_at_workers(self) -> None:
         """Note who is ready, and who has ended."""

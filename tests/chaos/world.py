@@ -25,8 +25,14 @@ from tests.proxy import Proxy
 from tests.support import wait_until
 
 PREFETCH = 16
-CALM = dict[str, Any](fail_points=False, lock_expiry=LEASE, prefetch_count=PREFETCH)
+WORK = 0.01
+"""Seconds that each event takes, so that some are in flight whenever a fault comes."""
+
+CALM = dict[str, Any](fail_points=False, lock_expiry=LEASE, prefetch_count=PREFETCH, work=WORK)
 """What workers do whom no fault has been planned for."""
+
+STYLES = ("records", "take", "events")
+"""How the first worker, the second, the third and so on iterate over events."""
 
 
 @define(eq=False)
@@ -46,18 +52,31 @@ class World:
     workers: list[tuple[Life, Process]]
     sent: dict[Order, Sent] = field(factory=dict)
     unrest: list[Span] = field(factory=list)
+    one_server_fault: asyncio.Lock = field(factory=asyncio.Lock)
+    _nonces: set[str] = field(factory=set)
 
     # ── workers ──
 
-    async def hire(self, *, slow: bool = False, excused: bool = False, **changes: Any) -> tuple[Life, Process]:
-        """Start a worker; the next name is its own."""
+    async def hire(self, **changes: Any) -> tuple[Life, Process]:
+        """Start a worker, with changes to its plan; the next name is its own."""
         name = f"w{len(self.workers) + 1}"
         gate = self.gates[name] = await Proxy(self.pair.primary.url).__aenter__()
         gate.refuse = self.gates["sender"].refuse
-        process = self.shop.start(name, **{**CALM, "url": gate.url, **changes})
-        worker = Life(name=name, pid=process.popen.pid, slow=slow, excused=excused), process
+        style = STYLES[len(self.workers) % len(STYLES)]
+        process = self.shop.start(name, **{**CALM, "style": style, "url": gate.url, **changes})
+        slow, doomed = "slow" in changes, "crash" in changes and "signal" not in changes
+        worker = Life(name=name, pid=process.popen.pid, slow=slow, doomed=doomed), process
         self.workers.append(worker)
         return worker
+
+    async def ready(self, worker: tuple[Life, Process]) -> None:
+        """Wait until a worker has started."""
+        life, process = worker
+        await wait_until(lambda: life.ready < FOR_EVER or not process.running, 20, f"{life.name} has started")
+
+    def owners(self) -> list[tuple[Life, Process]]:
+        """The workers that run and own a partition, as far as is known."""
+        return [worker for worker in self.staff() if any(map(worker[0].owns, self.watch.present()))]
 
     def staff(self) -> list[tuple[Life, Process]]:
         """The workers that run, in the order in which they came. Those that are stopped run, too."""
@@ -71,8 +90,15 @@ class World:
 
     def kill(self, worker: tuple[Life, Process]) -> None:
         life, process = worker
-        life.excused = True
+        life.doomed = True
         process.signal(Signals.SIGKILL)
+
+    def dismiss(self, worker: tuple[Life, Process]) -> None:
+        """Have it leave in order."""
+        life, process = worker
+        if not life.dismissed:  # a second signal would have it leave at once
+            life.dismissed = True
+            process.signal(Signals.SIGTERM)
 
     @contextmanager
     def stopped(self, worker: tuple[Life, Process]) -> Iterator[None]:
@@ -107,7 +133,11 @@ class World:
 
     async def promote(self) -> None:
         """After replication was cut: everybody finds the replica in place of the primary, which is killed."""
-        await asyncio.to_thread(self._end_era)
+        self.era.ended = time.monotonic()
+        for gate in self.gates.values():
+            gate.refuse = True
+            gate.cut()
+        await asyncio.to_thread(self._note_era)
         await asyncio.to_thread(self.pair.swap)
         self.shop.server = self.pair.primary
         for gate in self.gates.values():
@@ -125,14 +155,7 @@ class World:
         for gate in self.gates.values():
             gate.refuse = False
 
-    _nonces: set[str] = field(factory=set)
-
-    def _end_era(self) -> None:
-        self.era.ended = time.monotonic()
-        for gate in self.gates.values():
-            gate.refuse = True
-        for gate in self.gates.values():
-            gate.cut()
+    def _note_era(self) -> None:
         self.era.logs = self._logs()
         self._nonces |= {self.shop.slot(n).get("nonce", "") for n in range(self.shop.plan.partition_count)} - {""}
 
@@ -201,8 +224,8 @@ async def opened(folder: Path, *, replica: bool = False, **options: Any) -> Asyn
     try:
         yield World(shop, pair, gates, watch, eras, workers)
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        watch.over = True
+        await watching
         await shop.app.close()
         shop.close()
         for gate in gates.values():

@@ -44,8 +44,10 @@ class Plan:
     """The number of the event, of every key, whose handler waits for the file `go`."""
     fail: int = -1
     """The number of the event, of every key, whose handler fails."""
+    work: float = 0.0
+    """How long, in seconds, every event takes."""
     slow: float = 0.0
-    """How long, in seconds, the handler of every `slow_every`-th event of a key takes."""
+    """How long, in seconds, every `slow_every`-th event of key 0 takes."""
     slow_every: int = 10
     blocking: bool = False
     """Whether a slow handler holds up the event loop meanwhile."""
@@ -113,7 +115,9 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
         async def handle(sale: Sale) -> None:
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun", token)
             crash("handler")
-            if plan.slow and sale.number % plan.slow_every == plan.slow_every - 1:
+            if plan.work:
+                await asyncio.sleep(plan.work)
+            if plan.slow and sale.key == 0 and sale.number % plan.slow_every == plan.slow_every - 1:
                 await linger(plan)
             while sale.number == plan.hold and not plan.go.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.005)
