@@ -75,6 +75,7 @@ async def _live_through(timeline: Timeline, world: World, found: list[str]) -> N
 
 async def _strike(world: World, moment: Moment, found: list[str]) -> None:
     try:
+        await world.at_least(2)  # those that found no server when they started have ended
         await FAULTS[moment.fault](world, moment)
     except Exception:
         found.append(f"the fault itself failed: {moment}: {traceback.format_exc()}")

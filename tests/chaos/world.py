@@ -84,8 +84,8 @@ class World:
         return [worker for worker in self.workers if worker[0].exit_code is None]
 
     async def at_least(self, count: int) -> None:
-        """Start workers until so many run, as a service manager does."""
-        while len(self.staff()) < count:
+        """Start workers until so many run that are to stay, as a service manager does."""
+        while sum(not (life.dismissed or life.doomed) for life, _ in self.staff()) < count:
             await self.hire()
 
     def kill(self, worker: tuple[Life, Process]) -> None:
