@@ -14,8 +14,10 @@ from tests.integration.faults.ledger import Line, Order
 ALLOWANCE = 2.5
 """Seconds that a takeover may take longer than it should: this machine is slow, and others use it."""
 
-BATCHES = 3
-"""Batches of `prefetch_count` that may be in flight: two that a partition holds, and one that is being committed."""
+BATCHES = 6
+"""Batches of `prefetch_count` that may be in flight: while a commit is under way, a partition may do the two that it holds
+and one that was being read, and when that commit is answered the next takes up all three, and so on.
+"""
 
 
 def violations(record: Record) -> list[str]:

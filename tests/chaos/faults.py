@@ -10,7 +10,7 @@ from typing import Literal
 import redis.exceptions as redis_errors
 
 from tests.chaos.record import Life
-from tests.chaos.timeline import LEASE, Moment, lasting
+from tests.chaos.timeline import LEASE, OWNERS, Moment, lasting
 from tests.chaos.world import World
 from tests.integration.faults.harness import Process
 from tests.proxy import Proxy
@@ -21,16 +21,15 @@ Worker = tuple[Life, Process]
 LONGEST = 3.0
 """Seconds that a fault waits for what it has prepared to come about."""
 
+CHURN = 0.7
+"""Seconds from one worker that comes to the next."""
+
 STEP = 0.15
 """Seconds between strokes of a fault that strikes again and again."""
 
 
-OWNERS = 0.8
-"""How often a fault that strikes a worker strikes one that owns something."""
-
-
 def picked(world: World, pick: float, count: int = 1) -> list[Worker]:
-    """So many of the workers that run: mostly one that owns something first."""
+    """So many of the workers that run, mostly one that owns something first."""
     staff, owners = world.staff(), world.owners()
     among = owners if owners and pick < OWNERS else staff
     first = staff.index(among[int(pick / OWNERS * len(among)) % len(among)])
@@ -104,16 +103,14 @@ async def _stopped(world: World, workers: Iterable[Worker], span: float) -> None
         await lasting(span)
 
 
-async def join(world: World, moment: Moment) -> None:
-    """A worker more."""
-    await world.hire()
-
-
-async def leave(world: World, moment: Moment) -> None:
-    """A worker less: SIGTERM."""
-    for worker in picked(world, moment.pick):
-        world.dismiss(worker)
-    await world.at_least(2)
+async def join_and_leave(world: World, moment: Moment) -> None:
+    """Again and again a worker comes, and another leaves."""
+    chance = Random(moment.pick)
+    for _ in range(round(moment.span / CHURN)):
+        await world.hire()
+        await lasting(CHURN)
+        for worker in picked(world, chance.random()):
+            world.dismiss(worker)
 
 
 async def slow_handlers(world: World, moment: Moment) -> None:
@@ -244,8 +241,7 @@ FAULTS: dict[str, Callable[[World, Moment], Awaitable[None]]] = {
     "cut": cut,
     "stall": stall,
     "slow handlers": slow_handlers,
-    "join": join,
-    "leave": leave,
+    "join and leave": join_and_leave,
     "lose control messages": lose_control_messages,
     "failover": failover,
 }

@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 LEASE = 1.0
 """Seconds: how long a lease of the workers lasts."""
+
+OWNERS = 0.8
+"""A `pick` below this strikes a worker that owns something, if there is one; so most do."""
 
 CRASHES = ("read", "handler", "before commit", "commit sent", "after commit")
 """The fail points on the way of an event (see `tests.integration.faults.crashes`)."""
@@ -41,8 +44,7 @@ KINDS = {
         Kind("cut", 0.5, 3 * LEASE, ("one requests", "one replies", "all requests", "all replies")),
         Kind("stall", 0.5, 3 * LEASE, ("one requests", "one replies", "all requests", "all replies")),
         Kind("slow handlers", 2.0, 5.0, ("async", "blocking")),
-        Kind("join"),
-        Kind("leave"),
+        Kind("join and leave", 1.5, 4.0),
         Kind("lose control messages", 0.5, 2.0, ("DEL", "XTRIM")),
         Kind("failover", 0.0, 0.5),
     )
@@ -93,7 +95,7 @@ def alone(fault: str, seed: int = 1) -> Timeline:
     """A timeline of one kind of fault: twice, or each detail of it in turn."""
     chance, details = Random(seed), KINDS[fault].details
     moments = [_moment(chance, 0.5 + n, fault, details[n % len(details)]) for n in range(max(2, len(details)))]
-    return Timeline(seed, moments)
+    return Timeline(seed, [evolve(moment, pick=round(OWNERS * moment.pick, 3)) for moment in moments])
 
 
 def _moment(chance: Random, at: float, fault: str, detail: str | None = None) -> Moment:

@@ -59,9 +59,10 @@ class World:
 
     async def hire(self, **changes: Any) -> tuple[Life, Process]:
         """Start a worker, with changes to its plan; the next name is its own."""
+        gate = await Proxy(self.pair.primary.url).__aenter__()
+        gate.target, gate.refuse = self.pair.primary.url, self.gates["sender"].refuse  # a failover may have come meanwhile
         name = f"w{len(self.workers) + 1}"
-        gate = self.gates[name] = await Proxy(self.pair.primary.url).__aenter__()
-        gate.refuse = self.gates["sender"].refuse
+        self.gates[name] = gate
         style = STYLES[len(self.workers) % len(STYLES)]
         process = self.shop.start(name, **{**CALM, "style": style, "url": gate.url, **changes})
         slow, doomed = "slow" in changes, "crash" in changes and "signal" not in changes
