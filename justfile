@@ -30,6 +30,10 @@ model *words:
 bench *words:
     {{bin}}python -m benchmarks {{words}}
 
+# real workers and servers under random faults: just chaos --minutes 30
+chaos *words:
+    {{bin}}python -m tests.chaos {{words}}
+
 # the snippets of README and docs/
 docs:
     {{bin}}pytest -q tests/docs

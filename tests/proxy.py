@@ -5,6 +5,8 @@
         proxy.lose_next_reply(lambda request: b"EVALSHA" in request)
 
 Listens on the same kind of address as its target (a free port of 127.0.0.1, or a unix socket in a temporary folder).
+It may be turned to another server at any time: `proxy.target = other.url`, then `proxy.cut()`.
+
 All controls act at once, on connections that are open as well as on new ones.
 """
 
@@ -31,6 +33,7 @@ class _Connection:
     client: StreamWriter
     server: StreamWriter
     lose_reply: bool = False
+    held: bool = False
     tail: bytes = b""
 
     def close(self) -> None:
@@ -48,11 +51,23 @@ class Proxy:
     """New connections are accepted and closed at once; set it at any time."""
     lost: int = 0
     """How many replies were swallowed."""
+    late: int = 0
+    """How many requests are kept back, or arrived late."""
+    late_replies: list[bytes] = field(default_factory=list)
+    """What the server answered those that arrived late: no client heard it."""
     _delays: dict[Direction, float] = field(default_factory=lambda: {"requests": 0.0, "replies": 0.0})
     _holes: dict[Direction, bool] = field(default_factory=lambda: {"requests": False, "replies": False})
+    _clear: dict[Direction, asyncio.Event] = field(default_factory=dict)
     _losing: Callable[[bytes], bool] | None = None
+    _keeping: Callable[[bytes], bool] | None = None
+    _let_go: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: set[_Connection] = field(default_factory=set)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for way in self._ways(None):
+            self._clear[way] = asyncio.Event()
+            self._clear[way].set()
 
     async def __aenter__(self) -> Self:
         where = urlsplit(self.target)
@@ -97,6 +112,25 @@ class Proxy:
         for connection in self._connections:
             connection.tail = b""  # what passed before is not the next
 
+    def keep_next_request(self, match: Callable[[bytes], bool]) -> None:
+        """Keep back the next request that matches, and drop its client's connection: a copy that arrives late.
+
+        It arrives, over its own connection to the server, when `let_go` is called. `match` is as in `lose_next_reply`.
+        """
+        self._keeping = match
+        self._let_go.clear()
+        for connection in self._connections:
+            connection.tail = b""
+
+    def let_go(self) -> None:
+        """Send on what `keep_next_request` keeps back."""
+        self._let_go.set()
+
+    def stall(self, on: bool = True, direction: Direction | None = None) -> None:
+        """Keep all data back, each way or one way, as TCP does while the network is away; it arrives afterwards."""
+        for each in self._ways(direction):
+            self._clear[each].clear() if on else self._clear[each].set()
+
     def delay(self, seconds: float, direction: Direction | None = None) -> None:
         """Hold back every piece of data by so much, each way or one way; 0 ends it."""
         for each in self._ways(direction):
@@ -134,6 +168,8 @@ class Proxy:
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if connection.held:
+                await asyncio.wait(ways)
         finally:
             self._connections.discard(connection)
             connection.close()
@@ -154,8 +190,12 @@ class Proxy:
         while data := await source.read(_CHUNK):
             if self._delays[direction]:
                 await asyncio.sleep(self._delays[direction])
+            await self._clear[direction].wait()
             if direction == "requests":
-                self._look_at(connection, data)
+                await self._look_at(connection, data)
+            elif connection.held:
+                self.late_replies.append(data)
+                return
             elif connection.lose_reply:
                 self.lost += 1
                 return
@@ -163,9 +203,15 @@ class Proxy:
                 target.write(data)
                 await target.drain()
 
-    def _look_at(self, connection: _Connection, data: bytes) -> None:
+    async def _look_at(self, connection: _Connection, data: bytes) -> None:
         seen = connection.tail + data
         connection.tail = seen[-_OVERLAP:]
         if self._losing is not None and self._losing(seen):
             self._losing = None
             connection.lose_reply = True
+        if self._keeping is not None and self._keeping(seen):
+            self._keeping = None
+            connection.held = True
+            connection.client.transport.abort()
+            self.late += 1
+            await self._let_go.wait()

@@ -103,3 +103,41 @@ async def test_a_server_that_is_down_shows_as_a_broken_connection(own_server: Ca
             await client.ping()
         server.start()
         assert await client.ping()
+
+
+async def test_a_request_that_is_kept_back_arrives_late(proxy: Proxy, client: Redis, direct: Redis) -> None:
+    proxy.keep_next_request(lambda request: b"APPEND" in request)
+    with pytest.raises(redis.ConnectionError):
+        await client.append("letters", "a")
+    await client.append("letters", "b")
+    assert proxy.late == 1
+    assert await direct.get("letters") == b"b"
+
+    proxy.let_go()
+    await wait_until(lambda: proxy.late_replies)
+    assert proxy.late_replies == [b":2\r\n"]
+    assert await direct.get("letters") == b"ba"
+
+
+async def test_what_is_stalled_one_way_arrives_when_that_ends(proxy: Proxy, client: Redis, direct: Redis) -> None:
+    proxy.stall(direction="replies")
+    waiting = asyncio.ensure_future(client.incr("counter"))
+
+    async def counted() -> bool:
+        return await direct.get("counter") == b"1"
+
+    await wait_until(counted)
+    assert not waiting.done()
+    proxy.stall(False)
+    assert await waiting == 1
+
+
+async def test_it_can_be_turned_to_another_server(
+    proxy: Proxy, client: Redis, own_server: Callable[..., Server]
+) -> None:
+    await client.set("key", 1)
+    proxy.target = own_server(tcp=True).url
+    proxy.cut()
+    with pytest.raises(redis.ConnectionError):
+        await client.get("key")
+    assert await client.get("key") is None

@@ -36,10 +36,10 @@ def crasher(name: str, nth: int, signal_name: str) -> Callable[[str], None]:
     return crash
 
 
-def patch(crash: Callable[[str], None]) -> None:
-    """Put fail points around what the actors of this process do."""
+def patch_events(crash: Callable[[str], None]) -> None:
+    """Put fail points on the way of an event."""
     committer.PACE = 0  # many commits, so that there is an n-th one
-    xread, commit, release = Reader._xread, Committer._commit, Coordinator._release
+    xread, commit = Reader._xread, Committer._commit
 
     async def crashing_xread(self: Reader, feeds: Any) -> Any:
         if reply := await xread(self, feeds):
@@ -55,13 +55,19 @@ def patch(crash: Callable[[str], None]) -> None:
         crash("after commit")
         return answers
 
+    Reader._xread = crashing_xread  # type: ignore[method-assign]
+    Committer._commit = crashing_commit  # type: ignore[method-assign]
+
+
+def patch_release(crash: Callable[[str], None]) -> None:
+    """Put fail points around giving a partition back."""
+    release = Coordinator._release
+
     async def crashing_release(self: Coordinator, leases: Any, timeout: float = 5.0) -> None:
         crash("before release")
         await release(self, leases, timeout)
         crash("after release")
 
-    Reader._xread = crashing_xread  # type: ignore[method-assign]
-    Committer._commit = crashing_commit  # type: ignore[method-assign]
     Coordinator._release = crashing_release  # type: ignore[method-assign]
 
 

@@ -5,6 +5,7 @@ in the order in which they were written.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,10 @@ class Line:
     partition: int
     event: Order
     what: str
+    token: str
+    """Under which term of ownership: the lease's epoch and nonce."""
+    at: float
+    """When, by the clock that all processes of a machine share (`time.monotonic`)."""
 
 
 @define(eq=False)
@@ -43,14 +48,15 @@ class Ledger:
     def close(self) -> None:
         os.close(self._file)
 
-    def note(self, worker: str, partition: int, key: int, number: int, what: str) -> None:
-        os.write(self._file, f"{worker} {partition} {key} {number} {what}\n".encode())
+    def note(self, worker: str, partition: int, key: int, number: int, what: str, token: str) -> None:
+        line = f"{worker} {partition} {key} {number} {what} {token} {time.monotonic():.4f}\n"
+        os.write(self._file, line.encode())
 
     def lines(self, worker: str = "", what: str = "") -> list[Line]:
         lines = []
         for text in self.path.read_text().splitlines():
-            name, partition, key, number, done = text.split()
-            line = Line(name, int(partition), Order(int(key), int(number)), done)
+            name, partition, key, number, done, token, at = text.split()
+            line = Line(name, int(partition), Order(int(key), int(number)), done, token, float(at))
             if worker in ("", line.worker) and what in ("", line.what):
                 lines.append(line)
         return lines

@@ -51,6 +51,17 @@ class Plan:
     """The number of the event, of every key, whose handler waits for the file `go`."""
     fail: int = -1
     """The number of the event, of every key, whose handler fails."""
+    work: float = 0.0
+    """How long, in seconds, every event takes."""
+    slow: float = 0.0
+    """How long, in seconds, every `slow_every`-th event of key 0 takes."""
+    slow_every: int = 10
+    blocking: bool = False
+    """Whether a slow handler holds up the event loop meanwhile."""
+    without: str = ""
+    """The guard that is taken out of the scripts (see `tests.guards`)."""
+    fail_points: bool = True
+    """Whether there are any: they have the committer send more, and smaller, commits."""
     crash: str = ""
     """The fail point (see `crashes`) at which the process gets `signal`."""
     nth: int = 1
@@ -87,20 +98,40 @@ def declare_stream(app: App, plan: Plan) -> Any:
     )
 
 
+def token_of(events: Any) -> str:
+    """The term of ownership under which a processor's function gets these events. Users need not know it."""
+    token = events._source.lease.token
+    return f"{token.epoch.decode()}/{token.nonce.decode()}"
+
+
+async def linger(plan: Plan) -> None:
+    """Be slow."""
+    if plan.blocking:
+        time.sleep(plan.slow)  # noqa: ASYNC251 - as a handler of somebody who does not know better
+    else:
+        await asyncio.sleep(plan.slow)
+
+
 def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
     """The app, its stream, and its processors: `till`, and others that do the same."""
     app, ledger = make_app(plan), Ledger(plan.ledger)
 
     async def till(events: Any) -> None:
+        token = token_of(events)
+
         async def handle(sale: Sale) -> None:
-            ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun")
+            ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun", token)
             crash("handler")
             time.sleep(plan.block)  # noqa: ASYNC251 - what users should not do, and do
+            if plan.work:
+                await asyncio.sleep(plan.work)
+            if plan.slow and sale.key == 0 and sale.number % plan.slow_every == plan.slow_every - 1:
+                await linger(plan)
             while sale.number == plan.hold and not plan.go.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.005)
             if sale.number == plan.fail:
                 raise ValueError("no change")
-            ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished")
+            ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished", token)
 
         match plan.style:
             case "records":

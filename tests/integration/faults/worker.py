@@ -7,7 +7,8 @@ import sys
 from runnel.errors import HandlerFailed
 from runnel.roles import heart
 from runnel.worker import Worker
-from tests.integration.faults.crashes import crasher, patch
+from tests.guards import take_out
+from tests.integration.faults.crashes import crasher, patch_events, patch_release
 from tests.integration.faults.shop import Plan, declare
 
 _STANDARD = set(vars(logging.makeLogRecord({})))
@@ -26,8 +27,13 @@ def main() -> None:
     logging.basicConfig(level="DEBUG", handlers=[handler])
     logging.getLogger("asyncio").setLevel("WARNING")
     crash = crasher(plan.crash, plan.nth, plan.signal)
-    patch(crash)
     heart.PATIENCE = plan.patience
+    if plan.without:
+        take_out(plan.without)
+    if plan.fail_points:
+        patch_events(crash)
+    if "release" in plan.crash:
+        patch_release(crash)
     try:
         Worker(declare(plan, crash)).start()
     except HandlerFailed as error:

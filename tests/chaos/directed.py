@@ -1,0 +1,104 @@
+"""Faults one after the other, arranged so that one guard of the scripts stands alone between them and an accident.
+
+Ids are chosen by the sender, counting up by itself: so other events come under the ids of those that a failover lost.
+Each ends with everything settled; with its guard in place nothing is violated, without it something is.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from signal import Signals
+
+from runnel.store.keys import PartitionKeys
+from tests.chaos.checks import violations
+from tests.chaos.world import World, opened
+from tests.integration.faults.harness import Process
+from tests.integration.faults.ledger import Order
+from tests.support import wait_until
+
+
+def orders(*numbers: int) -> list[Order]:
+    return [Order(1, number) for number in numbers]
+
+
+def ids(counts: Iterable[int]) -> list[str]:
+    return [f"{count}-0" for count in counts]
+
+
+async def begun(world: World, number: int) -> None:
+    await wait_until(lambda: Order(1, number) in world.shop.ledger.begun(), what=f"event {number} is begun")
+
+
+async def history(world: World) -> None:
+    """An owner that has lost events in hand does not commit past those that have come under their ids."""
+    await world.send(orders(0, 1, 2), ids(range(1, 4)))
+    await world.hire(hold=3)
+    await world.settled()
+    await world.pair.in_step()
+    world.pair.sever()
+    await world.send(orders(3, 4), ids(range(4, 6)))
+    await begun(world, 3)
+    await world.promote()
+    await world.send(orders(10, 11), ids(range(4, 6)))
+    world.shop.let_go()
+    await world.settled()
+
+
+async def nonce(world: World) -> None:
+    """Two owners got the same epoch, one of them on the server that is gone: its commit is not taken for the other's."""
+    await world.pair.in_step()
+    world.pair.sever()
+    await world.send(orders(0, 1, 2), ids(range(1, 4)))
+    _, first = await world.hire(lock_expiry=8.0, fail_points=True, crash="before commit", signal="SIGSTOP")
+    await wait_until(lambda: first.stopped, what="the first owner is stopped with its first commit in hand")
+    second = await world.hire(hold=10)
+    await world.ready(second)
+    await world.promote()
+    await world.send(orders(10, 11, 12), ids(range(1, 4)))
+    await begun(world, 10)
+    first.signal(Signals.SIGCONT)
+    await wait_until(lambda: stood(first), what="the first owner's commit is answered")
+    world.kill(second)
+    world.shop.let_go()
+    await world.settled()
+
+
+def stood(process: Process) -> bool:
+    return '"answers": ["' in process.log or "partition lost" in process.log
+
+
+async def number(world: World) -> None:
+    """A commit that the network has kept back does not undo those that came after it."""
+    await world.send(orders(0))
+    life, _ = await world.hire()
+    await world.settled()
+    gate, keys = world.gates[life.name], world.shop.keys(0)
+    gate.keep_next_request(lambda request: is_commit(request, keys))
+    await world.send(orders(1))
+    await wait_until(lambda: gate.late, what="a commit is kept back")
+    await world.settled()
+    await world.send(orders(2))
+    await world.settled()
+    await world.watch.looked()
+    gate.let_go()
+    await wait_until(lambda: gate.late_replies, what="it arrived late")
+    await world.watch.looked()
+    await world.send(orders(3))
+    await world.settled()
+
+
+def is_commit(request: bytes, keys: PartitionKeys) -> bool:
+    """Of all scripts, it is the one with the slot and the cursors, and without the log."""
+    return b"EVALSHA" in request and keys.slot("till") in request and keys.cursors in request and keys.log not in request
+
+
+SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {"history": history, "nonce": nonce, "number": number}
+
+
+async def accident(guard: str, without: str, folder: Path) -> list[str]:
+    """What is violated when the accident of a guard is arranged, without some guard or with all of them ("")."""
+    async with opened(folder, replica=guard != "number", partition_count=1, without=without) as world:
+        try:
+            await SCENARIOS[guard](world)
+        except AssertionError as error:
+            return [f"it came to no end: {error}", *violations(world.record())]
+        return violations(world.record())
