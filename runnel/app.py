@@ -254,19 +254,31 @@ class App:
         Raises:
             ConfigurationError: They differ: keys would go to other partitions than before.
         """
+        if not await self.compare_stream(stream):
+            # Asked first: a full server refuses HSETNX, and a worker must be able to start and make room.
+            store = await self.open()
+            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(_options(stream)))
+            await self.compare_stream(stream)
+
+    async def compare_stream(self, stream: Stream[Any]) -> bool:
+        """Compare the options that decide where events lie with those noted, if any are; changes nothing.
+
+        Returns:
+            Whether any are noted.
+
+        Raises:
+            ConfigurationError: They differ: keys would go to other partitions than before.
+        """
         store = await self.open()
-        options = {"partition_count": stream.partition_count, "hasher": _hasher(stream)}
         known = await store.command("HGET", self.keys.streams, stream.name)
-        if known is None:  # asked first: a full server refuses HSETNX, and a worker must be able to start and make room
-            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(options))
-            known = await store.command("HGET", self.keys.streams, stream.name)
-        noted = orjson.loads(known)
-        for name, value in options.items():
-            if noted.get(name) != value:
+        noted = {} if known is None else orjson.loads(known)
+        for name, value in _options(stream).items():
+            if noted and noted.get(name) != value:
                 raise ConfigurationError(
                     f"stream {stream.name!r} of app {self.name!r} was made with {name} {noted.get(name)}, not {value}: "
                     f"keep it at {noted.get(name)}, or use another stream"
                 )
+        return bool(noted)
 
     def _session(self) -> _Session:
         loop = asyncio.get_running_loop()
@@ -274,6 +286,10 @@ class App:
         if session is None:
             session = self._sessions[loop] = _Session(Store(self.settings.redis_url, self.clock))
         return session
+
+
+def _options(stream: Stream[Any]) -> dict[str, object]:
+    return {"partition_count": stream.partition_count, "hasher": _hasher(stream)}
 
 
 def _hasher(stream: Stream[Any]) -> str:

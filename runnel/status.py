@@ -9,8 +9,9 @@ from attrs import asdict, frozen
 from runnel.app import App
 from runnel.errors import LagTooHigh, StoreError
 from runnel.position import before, id_parts
-from runnel.store import scripts
+from runnel.store import membership, scripts
 from runnel.store.link import Link
+from runnel.store.membership import Roll
 from runnel.store.scripts import Look
 
 NOTHING = "0-0"
@@ -70,11 +71,26 @@ class ProcessorStatus:
 
 
 @frozen(kw_only=True)
+class WorkerStatus:
+    """One worker of the app."""
+
+    worker: str
+    host: str
+    pid: int
+    processors: tuple[str, ...]
+    """Those that it runs; none: it is about to stop."""
+    left: float
+    """Seconds until others count it as gone, if it is not heard of; below 0: they have not noticed yet."""
+    leads: bool
+
+
+@frozen(kw_only=True)
 class Status:
     """An app, at about one moment: each partition is read at one, but not all at the same."""
 
     app: str
     server: str
+    workers: tuple[WorkerStatus, ...]
     processors: tuple[ProcessorStatus, ...]
 
     @property
@@ -89,12 +105,15 @@ class Status:
 
 
 async def read_status(app: App) -> Status:
-    """Read how all processors of an app stand.
+    """Read how all processors of an app stand, and which workers it has.
 
     Raises:
+        ConfigurationError: A stream has other options on the server than here.
         StoreError: The server cannot be reached, or refuses.
     """
     store = await app.open()
+    for declared in app.processors.values():
+        await app.compare_stream(declared.stream)
     link = store.link()
     try:
         processors = [
@@ -108,9 +127,25 @@ async def read_status(app: App) -> Status:
             )
             for name, declared in app.processors.items()
         ]
+        workers = workers_of(await link.call(membership.roll(app.keys)))
     finally:
         await link.close()
-    return Status(app=app.name, server=store.where, processors=tuple(processors))
+    return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
+
+
+def workers_of(roll: Roll) -> tuple[WorkerStatus, ...]:
+    """Those who are there, by name."""
+    return tuple(
+        WorkerStatus(
+            worker=name,
+            host=about.host,
+            pid=about.pid,
+            processors=tuple(sorted(about.processors)),
+            left=left,
+            leads=name == roll.leader,
+        )
+        for name, (left, about) in sorted(roll.members.items())
+    )
 
 
 async def look(link: Link, partitions: Any, processor: str) -> list[Look]:
@@ -202,7 +237,8 @@ def lag_as_json(status: Status) -> str:
 
 def _json(status: Status, processors: list[dict[str, Any]]) -> str:
     head = {"app": status.app, "server": status.server, "lag": status.lag, "oldest_age": status.oldest_age}
-    return orjson.dumps({**head, "processors": processors}, option=orjson.OPT_INDENT_2).decode()
+    workers = [asdict(each) for each in status.workers]
+    return orjson.dumps({**head, "processors": processors, "workers": workers}, option=orjson.OPT_INDENT_2).decode()
 
 
 def _totals(status: ProcessorStatus) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def reset(
     async def work() -> None:
         async with app:
             store = await app.open()
+            await app.compare_stream(processor.stream)
             plan = await make_plan(store, processor, start, partition or ())
             print_plan(plan)
             if yes:

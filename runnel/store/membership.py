@@ -142,3 +142,27 @@ def leave(keys: AppKeys, worker: str, nonce: bytes) -> Call[bool]:
     """Be a member no more, nor leader (under this nonce); False when it was none."""
     keys_used = (keys.members, keys.workers, keys.membership, keys.leader)
     return Call(SCRIPTS["leave"], keys_used, (worker, nonce), bool)
+
+
+@frozen(kw_only=True)
+class Roll:
+    """Who is there. For each member how many seconds are left of its membership (below 0: it is gone), and what it says."""
+
+    leader: str | None
+    members: Mapping[str, tuple[float, About]]
+
+
+def roll(keys: AppKeys) -> Call[Roll]:
+    """See who is a member and who leads; changes nothing."""
+
+    def answer(reply: list[Any]) -> Roll:
+        leader, *members = reply
+        return Roll(
+            leader=leader.decode() or None,
+            members={
+                name.decode(): (left / 1000, About() if said is None else About.from_json(said))
+                for name, left, said in members
+            },
+        )
+
+    return Call(SCRIPTS["roll"], (keys.members, keys.workers, keys.leader), (), answer)

@@ -58,7 +58,7 @@ SCRIPTS = {
     for name in (
         *("append", "acquire", "renew", "release", "commit", "trim"),
         *("register", "unregister", "reset", "measure", "look"),
-        *("heartbeat", "assign", "elect", "leave"),  # membership.py
+        *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
     )
 }
 

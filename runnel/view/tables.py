@@ -1,11 +1,13 @@
 """Tables that commands print: plain functions from results to what rich renders."""
 
+from collections.abc import Sequence
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from runnel.reset import Move, Plan
-from runnel.status import PartitionStatus, ProcessorStatus, Status
+from runnel.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
 from runnel.unregister import RemovalPlan
 
 
@@ -31,7 +33,7 @@ def status_view(status: Status) -> RenderableType:
         head.append(f"{_many(status.lag, 'event')} to do", style="yellow")
     else:
         head.append("caught up", style="green")
-    return Group(head, *(_processor(each) for each in status.processors))
+    return Group(head, *(_processor(each) for each in status.processors), _workers(status.workers))
 
 
 def lag_view(status: Status) -> RenderableType:
@@ -41,6 +43,16 @@ def lag_view(status: Status) -> RenderableType:
         owned = f"{each.owned}/{len(each.partitions)}"
         table.add_row(each.processor, each.stream, _lag(each.lag), _age(each.oldest_age), owned, str(each.owners))
     return table
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> RenderableType:
+    if not workers:
+        return Text("\nno worker is running", style="yellow")
+    table = _table("worker", "runs", "lease left", "")
+    for each in workers:
+        runs = ", ".join(each.processors) or Text("stopping", style="yellow")
+        table.add_row(each.worker, runs, f"{each.left:.1f} s", "leader" if each.leads else "")
+    return Group(Text(f"\n{_many(len(workers), 'worker')}", style="bold"), table)
 
 
 def _processor(status: ProcessorStatus) -> RenderableType:

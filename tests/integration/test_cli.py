@@ -138,7 +138,13 @@ def test_a_server_that_evicts_is_refused(shop: Folder, valkey: Server) -> None:
 def test_another_partition_count_than_before_is_refused(shop: Folder) -> None:
     assert shop.run("send", "shop:orders", order(1)).returncode == 0
     shop.write("shop.py", APP.replace("partition_count=4", "partition_count=8"))
-    for words in (["send", "shop:orders", order(1)], ["worker", "shop:app", "--log-level", "error"]):
+    for words in (
+        ["send", "shop:orders", order(1)],
+        ["worker", "shop:app", "--log-level", "error"],
+        ["status", "shop:app"],
+        ["lag", "shop:app"],
+        ["processor", "reset", "shop:printer", "--start", "latest", "--yes"],
+    ):
         assert_one_line(shop.run(*words), 2, "partition_count 4, not 8")
 
 

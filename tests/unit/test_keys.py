@@ -58,6 +58,7 @@ def calls_of_app(keys: AppKeys, stream: str, processor: str) -> list[Call[Any]]:
         membership.assign(keys, assignment, ("w",), replaces=0, membership=1),
         membership.elect(keys, "w", b"n", lease=1),
         membership.leave(keys, "w", b"n"),
+        membership.roll(keys),
     ]
 
 

@@ -51,6 +51,7 @@ def status(**processors: list[Any]) -> Status:
     return Status(
         app="shop",
         server="here",
+        workers=(),
         processors=tuple(
             ProcessorStatus(
                 processor=name,

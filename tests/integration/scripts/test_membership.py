@@ -5,7 +5,7 @@ from typing import Any
 
 from runnel.store import membership
 from runnel.store.keys import AppKeys
-from runnel.store.membership import About, Assigned, Elected, Membership
+from runnel.store.membership import About, Assigned, Elected, Membership, Roll
 from tests.integration.scripts.bench import Bench
 from tests.support import wait_until
 
@@ -145,3 +145,21 @@ async def test_who_leaves_and_does_not_lead_leaves_the_leader_alone(bench: Bench
     await elect(bench, "a")
     await bench.run(membership.leave(APP, "b", b"b"))
     assert await elect(bench, "b") == Elected(0, "a")
+
+
+async def test_the_roll_names_members_what_is_left_of_their_time_and_the_leader(bench: Bench) -> None:
+    assert await bench.run(membership.roll(APP)) == Roll(leader=None, members={})
+    await beat(bench, "a")
+    await beat(bench, "b", About(), lease=30)
+    await elect(bench, "b")
+    called = await bench.run(membership.roll(APP))
+    assert called.leader == "b"
+    assert {name: about for name, (_, about) in called.members.items()} == {"a": BILL, "b": About()}
+    assert 50 < called.members["a"][0] <= 60
+    assert 20 < called.members["b"][0] <= 30
+
+
+async def test_the_roll_names_no_leader_of_an_older_history(bench: Bench) -> None:
+    await elect(bench, "a")
+    bench.redis.hset(APP.leader.decode(), "history", "another")
+    assert (await bench.run(membership.roll(APP))).leader is None
