@@ -22,7 +22,7 @@ lint:
 types:
     {{bin}}mypy
 
-# the protocol's model, in all its worlds (some minutes, and up to 2 GB of memory)
+# the protocol's model, in all its worlds (some minutes, and up to 1 GB of memory)
 model *words:
     {{bin}}pytest -q tests/model -m '' --timeout 1200 --durations 0 {{words}}
 

@@ -14,6 +14,7 @@ ORDINARY = {
     "two failovers",
     "two resets",
     "reset, late acquires",
+    "reset, parking",
     "reset, trimming",
     "keys",
     "keys, parking",
