@@ -728,7 +728,7 @@ def test_a_processor_is_deleted_on_every_stream_or_on_one(shop: Folder, valkey: 
         (["shop:printer"], ["no processor 'printer'", "none"]),
         (["shop:app", "--name", "bill"], ["no processor 'bill' is registered in app 'shop'", "none"]),
         (["shop:printer", "--stream", "orders"], ["--stream", "--name"]),
-        (["shop:printer", "--name", "bill"], ["shop:printer", "not a App"]),
+        (["shop:printer", "--name", "bill"], ["shop:printer", "not an App"]),
         (["shop:app"], ["shop:app", "not a Processor", "printer"]),
     ],
 )
