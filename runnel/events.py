@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
+from runnel.breath import BREATH, Breath, breathe
 from runnel.clock import Clock
 from runnel.errors import ConfigurationError, RecordError, StoreError, StreamFull
 from runnel.interfaces import Middleware
@@ -23,12 +24,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-BREATH = 0.005
-"""Seconds for which events in hand are handed out before the event loop gets a turn."""
-
-BLOCKED, TURNS = 0.01, 8
-"""Seconds by which a turn is late after a handler that blocks, and how many turns the loop gets then: a commit takes some."""
 
 
 class Event:
@@ -199,24 +194,24 @@ class Events(Generic[R]):
 
     async def _one_by_one(self) -> AsyncGenerator[Event, None]:
         source, position = self._source, self._source.position
-        breathe = _Breath(source.clock)
+        breath = Breath(source.clock)
         while not position.closing and (position.left or await source.fill()):
             xid, fields = position.entries[position.at]
             position.out = 1
             yield Event(self.stream, self.partition, self.group, xid, fields, source.attempt)
             position.done(1)
-            await breathe()
+            await breath()
 
     async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
         source, position = self._source, self._source.position
-        breathe = _Breath(source.clock)
+        breath = Breath(source.clock)
         while (position.left or await source.fill()) and await self._gather(n, within):
             most, self._limit = min(n, self._limit or n), None
             batch = position.entries[position.at : position.at + most]
             position.out = len(batch)
             yield batch
             position.done(position.out)
-            await breathe()
+            await breath()
 
     async def _gather(self, n: int, within: float) -> bool:
         """Wait until there are `n` events in hand, or for `within` seconds. False if the partition is to stop."""
@@ -380,22 +375,3 @@ class Batches(Generic[R]):
                 lambda: events._event_batches(self._n, self._within), lambda batch: [event.record() for event in batch]
             )
         )
-
-
-class _Breath:
-    """Gives the event loop a turn, when it is time."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._now = clock.monotonic
-        self._due = self._now() + BREATH
-
-    async def __call__(self) -> None:
-        if (now := self._now()) >= self._due:
-            await breathe(now - self._due)
-            self._due = self._now() + BREATH
-
-
-async def breathe(late: float) -> None:
-    """Give the event loop a turn; several after a handler that blocked it, or commits would wait for many such handlers."""
-    for _ in range(1 if late < BLOCKED else TURNS):
-        await asyncio.sleep(0)

@@ -21,7 +21,8 @@ LAYERS: list[set[str]] = [
     {"errors", "clock", "version", "signals"},
     {"actors", "records", "store"},
     {
-        *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces", "assignment"),
+        *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
+        *("assignment", "breath"),
         *("discovery", "middleware", "status", "reset", "unregister", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },

@@ -24,13 +24,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_takes_little_longer_than_importing_typer() -> None:
-    help_ = [sys.executable, "-m", "runnel", "--help"]
-    bare = [sys.executable, "-c", "import typer"]
-    times: dict[str, list[float]] = {"help": [], "bare": []}
+    """In absolute terms it is to take 0.3 s on a machine where Python starts in 0.02 s."""
+    commands = {"help": ["-m", "runnel", "--help"], "typer": ["-c", "import typer"], "nothing": ["-c", "pass"]}
+    times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(7):
-        times["help"].append(seconds(help_))
-        times["bare"].append(seconds(bare))
-    assert statistics.median(times["help"]) < 2.5 * statistics.median(times["bare"])
+        for name, words in commands.items():
+            times[name].append(seconds([sys.executable, *words]))
+    median = {name: statistics.median(taken) for name, taken in times.items()}
+    assert median["help"] < 2.5 * median["typer"]
+    assert median["help"] < 15 * median["nothing"]
 
 
 def seconds(command: list[str]) -> float:
