@@ -59,8 +59,8 @@ class Era:
 class Life:
     """A worker process: when it was there, when it was stopped, and how it ended.
 
-    `flawed`: its handlers may hold it up, or it may stop by itself. `doomed`: it was killed, or will be when it passes a fail point. `dismissed`: it
-    was told to leave.
+    `flawed`: its handlers may hold it up, or it may stop by itself. `doomed`: it was killed, or will be when it passes a fail
+    point. `dismissed`: it was told to leave.
     """
 
     name: str
