@@ -22,6 +22,10 @@ lint:
 types:
     {{bin}}mypy
 
+# the protocol's model, in all its worlds (some minutes, and up to 1 GB of memory)
+model *words:
+    {{bin}}pytest -q tests/model -m '' --timeout 1200 --durations 0 {{words}}
+
 # the benchmarks, as ratios to raw loops in the same run
 bench *words:
     {{bin}}python -m benchmarks {{words}}

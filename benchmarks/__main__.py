@@ -10,11 +10,19 @@ from pathlib import Path
 from attrs import evolve
 from rich.console import Console
 
-from benchmarks.measurements import FULL, MEASUREMENTS, QUICK, TINY, Measurement, Size
+from benchmarks.cluster import handovers, many_partitions, scaling
+from benchmarks.measurements import FULL, QUICK, SINGLE, TINY, Measurement, Size
 from benchmarks.reference import against
 from benchmarks.report import print_table
 from benchmarks.result import Result
 from benchmarks.server import Server, embedded_server, server_at
+
+MEASUREMENTS: dict[str, Measurement] = {
+    **SINGLE,
+    "handover": handovers,
+    "many": many_partitions,
+    "scaling": scaling,
+}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -164,7 +164,7 @@ def idling(server: Server, size: Size) -> Iterable[Result]:
     )
 
 
-MEASUREMENTS: dict[str, Measurement] = {
+SINGLE: dict[str, Measurement] = {
     "process": processing,
     "memory": memory,
     "send": sending,

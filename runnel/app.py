@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar
 import orjson
 from attrs import define, evolve, field
 
-from runnel.clock import Clock, SystemClock
-from runnel.errors import ConfigurationError
+from runnel.clock import Clock, SystemClock, io_timeout
+from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
@@ -29,7 +29,8 @@ class _Session:
 
     store: Store
     producer: Producer | None = None
-    checked: set[str] = field(factory=set)
+    checked: set[tuple[str, int, str]] = field(factory=set)
+    """The options with which streams were checked: clones of one name may differ in them."""
     checking: asyncio.Lock = field(factory=asyncio.Lock)
     """Sends that come while a stream is checked for the first time wait in their order."""
 
@@ -231,11 +232,18 @@ class App:
             StoreError: The server cannot be reached, or refuses.
         """
         session = self._session()
-        if stream.name not in session.checked:
-            async with session.checking:
-                if stream.name not in session.checked:
-                    await self.check_stream(stream)
-                    session.checked.add(stream.name)
+        options = (stream.name, stream.partition_count, _hasher(stream))
+        if options not in session.checked:
+            await self.open()  # not within the time-out: an embedded server that starts takes its time
+            try:
+                async with io_timeout(self.send_timeout), session.checking:
+                    if options not in session.checked:
+                        await self.check_stream(stream)
+                        session.checked.add(options)
+            except TimeoutError:
+                raise StoreUnavailable(
+                    f"{session.store.where} did not answer within {self.send_timeout:g} s"
+                ) from None
         if session.producer is None:
             session.producer = Producer(session.store.link(), self.clock)
         return session.producer
@@ -246,22 +254,31 @@ class App:
         Raises:
             ConfigurationError: They differ: keys would go to other partitions than before.
         """
+        if not await self.compare_stream(stream):
+            # Asked first: a full server refuses HSETNX, and a worker must be able to start and make room.
+            store = await self.open()
+            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(_options(stream)))
+            await self.compare_stream(stream)
+
+    async def compare_stream(self, stream: Stream[Any]) -> bool:
+        """Compare the options that decide where events lie with those noted, if any are; changes nothing.
+
+        Returns:
+            Whether any are noted.
+
+        Raises:
+            ConfigurationError: They differ: keys would go to other partitions than before.
+        """
         store = await self.open()
-        options = {
-            "partition_count": stream.partition_count,
-            "hasher": "xxh64" if stream.hasher in (None, default_hasher) else "custom",
-        }
         known = await store.command("HGET", self.keys.streams, stream.name)
-        if known is None:  # asked first: a full server refuses HSETNX, and a worker must be able to start and make room
-            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(options))
-            known = await store.command("HGET", self.keys.streams, stream.name)
-        noted = orjson.loads(known)
-        for name, value in options.items():
-            if noted.get(name) != value:
+        noted = {} if known is None else orjson.loads(known)
+        for name, value in _options(stream).items():
+            if noted and noted.get(name) != value:
                 raise ConfigurationError(
                     f"stream {stream.name!r} of app {self.name!r} was made with {name} {noted.get(name)}, not {value}: "
                     f"keep it at {noted.get(name)}, or use another stream"
                 )
+        return bool(noted)
 
     def _session(self) -> _Session:
         loop = asyncio.get_running_loop()
@@ -269,6 +286,15 @@ class App:
         if session is None:
             session = self._sessions[loop] = _Session(Store(self.settings.redis_url, self.clock))
         return session
+
+
+def _options(stream: Stream[Any]) -> dict[str, object]:
+    return {"partition_count": stream.partition_count, "hasher": _hasher(stream)}
+
+
+def _hasher(stream: Stream[Any]) -> str:
+    """All that can be told of a hasher: another one of one's own is not recognised."""
+    return "xxh64" if stream.hasher in (None, default_hasher) else "custom"
 
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Timer(Protocol):
@@ -34,13 +34,42 @@ class Clock(Protocol):
         """Suspend the calling task for `delay` seconds."""
 
 
-def io_timeout(seconds: float | None) -> asyncio.Timeout:
+class io_timeout:  # noqa: N801 - used like asyncio.timeout
     """Bound an exchange with a server. The network does not wait for a manual clock: this one is always real.
 
+    When time is up the loop still gets some turns: a handler that blocks it makes a reply late that has long arrived, and
+    such a reply is not the server's fault.
+
+    Args:
+        seconds: How long it may take; None: for ever.
+
     Raises:
-        TimeoutError: at the end of the `async with`, when it took longer.
+        TimeoutError: At the end of the `async with`, when it took longer.
     """
-    return asyncio.timeout(seconds)
+
+    TURNS = 5
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._limit = asyncio.timeout(None)
+        self._handle: asyncio.Handle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        if self._seconds is not None:
+            self._handle = asyncio.get_running_loop().call_later(self._seconds, self._expire, self.TURNS)
+
+    async def __aexit__(self, *exc: Any) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        await self._limit.__aexit__(*exc)
+
+    def _expire(self, turns: int) -> None:
+        loop = asyncio.get_running_loop()
+        if turns:
+            self._handle = loop.call_soon(self._expire, turns - 1)
+        else:
+            self._limit.reschedule(loop.time())
 
 
 class SystemClock:

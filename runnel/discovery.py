@@ -32,7 +32,7 @@ def load(target: str, kind: type[T]) -> T:
         found = getattr(found, part)
     if not isinstance(found, kind):
         raise ConfigurationError(
-            f"{target} is a {type(found).__name__}, not a {kind.__name__}{_choices(module, kind)}"
+            f"{target} is {_a(type(found))}, not {_a(kind)}{_choices(module, kind)}"
         )
     return found
 
@@ -69,7 +69,10 @@ def _imported(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise ConfigurationError(f"there is no module {name!r} in {here} or among the installed ones") from None
+            hint = f": leave out .py, {name.removesuffix('.py').replace('/', '.')!r}" if name.endswith(".py") else ""
+            raise ConfigurationError(
+                f"there is no module {name!r} in {here} or among the installed ones{hint}"
+            ) from None
         raise _failed(name, error) from error
     except (RunnelError, SyntaxError):
         raise
@@ -84,7 +87,11 @@ def _failed(name: str, error: Exception) -> ConfigurationError:
 def _choices(module: ModuleType, kind: type) -> str:
     """What else of that kind the module has, for whoever mistyped."""
     names = [name for name, value in vars(module).items() if isinstance(value, kind)]
-    return f"; it has {', '.join(names)}" if names else f" and nothing else that is a {kind.__name__}"
+    return f"; it has {', '.join(names)}" if names else f" and nothing else that is {_a(kind)}"
+
+
+def _a(kind: type) -> str:
+    return f"an {kind.__name__}" if kind.__name__[0] in "AEIOaeio" else f"a {kind.__name__}"
 
 
 def _example(kind: type) -> str:

@@ -5,6 +5,8 @@
     ├── RecordError             the data: a record that does not fit its type, an entry that does not decode
     ├── StreamFull              the producer: a partition has no room, and who holds it back
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
+    ├── LagTooHigh              operations: processors do not keep up
+    ├── StillOwned              operations: a worker runs what is to be deleted
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
     ├── StoreError              operations: the server
     │   ├── StoreUnavailable        it cannot be reached, or did not answer in time
@@ -39,6 +41,14 @@ class StreamFull(RunnelError):
 
 class HandlerFailed(RunnelError):
     """A handler failed under the policy HALT; `__cause__` is its error."""
+
+
+class LagTooHigh(RunnelError):
+    """Some processor is further behind than whoever asked allows; the message names it."""
+
+
+class StillOwned(RunnelError):
+    """A worker runs what was to be deleted; the message names it."""
 
 
 class LeaseLost(RunnelError):

@@ -6,6 +6,7 @@ is done when the function comes back for the next one; nothing else moves the po
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 BREATH = 0.005
 """Seconds for which events in hand are handed out before the event loop gets a turn."""
+
+BLOCKED, TURNS = 0.01, 8
+"""Seconds by which a turn is late after a handler that blocks, and how many turns the loop gets then: a commit takes some."""
 
 
 class Event:
@@ -187,8 +191,9 @@ class Events(Generic[R]):
                 if position.closing:
                     position.out = 0
                     return
-                if now() >= breath:
-                    await asyncio.sleep(0)
+                if (moment := now()) >= breath:
+                    position.out = 0
+                    await breathe(moment - breath)
                     breath = now() + BREATH
             position.out = 0
 
@@ -326,6 +331,11 @@ class Events(Generic[R]):
                     f"middleware {name} swallowed an error and yielded on: it must raise it again"
                 ) from error
 
+    def _tell_cut_off(self, position: Position) -> None:
+        entry = f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
+        fields = {"processor": self.group, "entry": entry, "events": position.out}
+        log.warning("cut off in the middle of an event, which will run again", extra=fields)
+
     async def _end_middleware(self) -> None:
         pipeline, self._pipeline = self._pipeline, []
         for _, generator in reversed(pipeline):
@@ -334,9 +344,13 @@ class Events(Generic[R]):
     async def end(self, error: Exception | None) -> None:
         """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
 
+        Called in a `finally`: that shows whether the function was cancelled.
+
         Raises:
             StoreError, StreamFull, ConfigurationError: As `_tell_middleware`.
         """
+        if self._source.position.out and isinstance(sys.exception(), asyncio.CancelledError):
+            self._tell_cut_off(self._source.position)
         try:
             if error is not None:
                 await self._tell_middleware(error)
@@ -376,6 +390,12 @@ class _Breath:
         self._due = self._now() + BREATH
 
     async def __call__(self) -> None:
-        if self._now() >= self._due:
-            await asyncio.sleep(0)
+        if (now := self._now()) >= self._due:
+            await breathe(now - self._due)
             self._due = self._now() + BREATH
+
+
+async def breathe(late: float) -> None:
+    """Give the event loop a turn; several after a handler that blocked it, or commits would wait for many such handlers."""
+    for _ in range(1 if late < BLOCKED else TURNS):
+        await asyncio.sleep(0)

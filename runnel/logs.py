@@ -15,22 +15,31 @@ from typing import Any, Literal
 
 import orjson
 
-from runnel.errors import RunnelError
+from runnel.errors import RecordError, RunnelError
 
 STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 """What every record has; the rest was given as `extra`."""
 
 _OURS = str(Path(__file__).parent) + os.sep
+_DECODING = _OURS + "events.py"
+
+log = logging.getLogger("runnel.cli")
+"""For what a command itself has to say."""
 
 
-def configure(level: str, style: Literal["console", "json"]) -> None:
-    """Send Runnel's log to standard error, at `level` and above."""
+def configure(level: str, style: Literal["console", "json"], number: int | None = None) -> None:
+    """Send Runnel's log to standard error, at `level` and above; each line with the `number` of the worker, if it has one."""
     handler = _StandardError()
-    handler.setFormatter(JSONLines() if style == "json" else Lines(colour=_colour()))
+    handler.setFormatter(JSONLines(number) if style == "json" else Lines(colour=_colour(), number=number))
     logger = logging.getLogger("runnel")
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def is_json() -> bool:
+    """Whether `configure` has made the log JSON."""
+    return any(isinstance(handler.formatter, JSONLines) for handler in logging.getLogger("runnel").handlers)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -41,12 +50,17 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 class JSONLines(logging.Formatter):
     """A record as one line of JSON with all its fields."""
 
+    def __init__(self, number: int | None = None) -> None:
+        super().__init__()
+        self._number = {} if number is None else {"worker_number": number}
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._number,
             **fields_of(record),
         }
         if (trace := trace_of(record)) is not None:
@@ -57,14 +71,15 @@ class JSONLines(logging.Formatter):
 class Lines(logging.Formatter):
     """A record as a line for people: time, level, message, key=value; a traceback, if there is one, below."""
 
-    def __init__(self, *, colour: bool) -> None:
+    def __init__(self, *, colour: bool, number: int | None = None) -> None:
         super().__init__()
         self._colour = colour
+        self._number = "" if number is None else f"[{number}] "
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         fields = "  ".join(f"{name}={_short(value)}" for name, value in fields_of(record).items())
-        head = f"{self._dim(clock)} {self._level(record)} {record.getMessage()}"
+        head = f"{self._dim(clock)} {self._level(record)} {self._number}{record.getMessage()}"
         line = f"{head}  {self._dim(fields)}" if fields else head
         trace = trace_of(record)
         return line if trace is None else f"{line}\n{trace}"
@@ -81,13 +96,24 @@ class Lines(logging.Formatter):
 
 
 def trace_of(record: logging.LogRecord) -> str | None:
-    """The record's traceback, from the user's own code on: how Runnel came to call it tells nobody anything."""
+    """The record's traceback, from the user's own code on: how Runnel came to call it tells nobody anything.
+
+    Of an event that does not decode only the line that says so: nobody's code failed.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    while isinstance(error, RunnelError) and error.__cause__ is not None:
+    while isinstance(error, RunnelError) and error.__cause__ is not None and not _is_undecodable(error):
         error = error.__cause__
+    if error is not None and _is_undecodable(error):
+        return f"{type(error).__name__}: {error}"
     if error is None or isinstance(error, BrokenPipeError):  # whoever read our output has gone
         return None
     return "".join(traceback.format_exception(type(error), error, users(error.__traceback__))).rstrip()
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    """Whether it arose in decoding an event, and not where a handler built a record."""
+    frames = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, RecordError) and _DECODING in frames
 
 
 def users(trace: TracebackType | None) -> TracebackType | None:

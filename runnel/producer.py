@@ -11,14 +11,16 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from shlex import quote
+from typing import Literal
 
 from attrs import Factory, define, field
 
-from runnel.clock import Clock
+from runnel.clock import Clock, io_timeout
 from runnel.errors import RecordError, StoreError, StoreRefused, StoreUnavailable, StreamFull
 from runnel.store.keys import PartitionKeys
-from runnel.store.link import Link
+from runnel.store.link import IO_TIMEOUT, Link
 from runnel.store.scripts import AppendAnswer, Appended, Call, Full, IdNotAbove, Overflow, append
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,17 @@ MOST_BYTES = 2**20
 """What one append may hold: a script holds up the server while it runs."""
 
 
+Fate = Literal["in the log", "not in the log", "unknown"]
+
+
 @define(eq=False)
 class Part:
-    """Entries of one send for one partition, in their order: appended together, or not at all."""
+    """Entries of one send for one partition, in their order: appended together, or not at all.
+
+    Attributes:
+        next: The later part of the same send for the same partition. It must not overtake this one: they fail together.
+        unsure: Whether it was given up while a copy of it was not answered.
+    """
 
     names: tuple[bytes, ...]
     explicit_ids: bool
@@ -38,6 +48,16 @@ class Part:
     size: int = 0
     values: list[bytes] = field(factory=list)
     ids: "asyncio.Future[list[str]]" = Factory(lambda: asyncio.get_running_loop().create_future())
+    next: "Part | None" = None
+    unsure: bool = False
+
+    def fate(self) -> Fate:
+        """What became of it, once its send has ended."""
+        if self.unsure:
+            return "unknown"
+        if not self.ids.done() or self.ids.cancelled() or self.ids.exception() is not None:
+            return "not in the log"
+        return "in the log"
 
 
 @define(eq=False)
@@ -47,7 +67,8 @@ class _Append:
     sequence: int
     parts: list[Part]
     call: Call[AppendAnswer]
-    sent: int = 0
+    unanswered: int = 0
+    """How many copies of it may still arrive, or have arrived, without our knowing."""
 
 
 @define(eq=False)
@@ -66,8 +87,7 @@ class Lane:
 
     def next_append(self) -> _Append | None:
         """What to send now: what was not answered yet, or else as many waiting parts of one shape as go together."""
-        while self.waiting and self.waiting[0].ids.done():  # its sender was cancelled
-            self.waiting.popleft()
+        self._skip_done()
         if self.travelling is None and self.waiting:
             self.sequence += 1
             parts = self._take()
@@ -85,9 +105,15 @@ class Lane:
             self.travelling = _Append(self.sequence, parts, call)
         return self.travelling
 
+    def _skip_done(self) -> None:
+        """Pass over parts that need not be sent: their sender was cancelled, or an earlier part of the send has failed."""
+        while self.waiting and self.waiting[0].ids.done():
+            self.waiting.popleft()
+
     def _take(self) -> list[Part]:
         parts = [first] = [self.waiting.popleft()]
         entries, size = first.entries, first.size
+        self._skip_done()
         while self.waiting and not self.one_by_one and not first.explicit_ids:
             part = self.waiting[0]
             entries, size = entries + part.entries, size + part.size
@@ -99,42 +125,46 @@ class Lane:
             ):
                 break
             parts.append(self.waiting.popleft())
+            self._skip_done()
         return parts
 
     def answered(self, answer: AppendAnswer | StoreError) -> None:
         """Tell the senders of the append that travelled, unless it waits for room."""
         append, self.travelling, self.blocked = self.travelling, None, None
         assert append is not None
+        append.unanswered -= 1
         match answer:
             case Appended(first, dropped):
                 self.one_by_one = False
                 self._tell_ids(append.parts, first)
                 if dropped:
                     log.warning("unprocessed events dropped", extra=self._fields(dropped=dropped))
-            case Full() if len(append.parts) > 1 and append.sent == 1:
+            case Full() if len(append.parts) > 1 and not append.unanswered:
                 # Together they do not fit, the first alone may. Only if no copy of them all is under way any more.
                 self.one_by_one = True
                 self.waiting.extendleft(reversed(append.parts))
             case Full() if self.overflow == "block":
                 self.travelling, self.blocked = append, self.full(answer)
-            case Full():
+            case Full() if not append.unanswered:
                 self._fail(append.parts, self.full(answer))
             case IdNotAbove(entry_id):
                 self._fail(
                     append.parts, RecordError(f"stream id {entry_id} is not above the last one of its partition")
                 )
-            case StoreRefused() if append.sent > 1:
-                self._fail(append.parts, StoreUnavailable(f"{answer}; an earlier copy may have been appended"))
+            case Full() | StoreRefused() if append.unanswered:
+                why = self.full(answer) if isinstance(answer, Full) else answer
+                self._fail(append.parts, StoreUnavailable(f"{why}; an earlier copy may have been appended"), unsure=True)
             case StoreError():
-                self._fail(append.parts, answer)
+                self._fail(append.parts, answer, unsure=isinstance(answer, StoreUnavailable))
             case _:
-                self._fail(
-                    append.parts, StoreUnavailable("the append came too late to be recognised as a repeated one")
-                )
+                late = StoreUnavailable("the append came too late to be recognised as a repeated one")
+                self._fail(append.parts, late, unsure=True)
 
     def abandon(self, part: Part) -> None:
         """Nobody waits for this part any more: it is not sent again."""
         part.ids.cancel()
+        travelling = self.travelling
+        part.unsure = travelling is not None and travelling.unanswered > 0 and part in travelling.parts
         if self.travelling is not None and all(p.ids.done() for p in self.travelling.parts):
             self.travelling = self.blocked = None
 
@@ -142,7 +172,8 @@ class Lane:
         """The error that says which partition is full, and why."""
         keys, held = self.keys, self.cap - answer.room
         who = (
-            f"processor {answer.processor!r} has not done the {held} events after {answer.cursor}"
+            f"processor {answer.processor!r} has not done the {held} events after {answer.cursor}. If it is gone for good, "
+            f"let go of them: runnel processor delete MODULE:APP --name {quote(answer.processor)} --stream {quote(keys.stream)}"
             if answer.processor
             else f"no processor is registered yet for its {held} events: start a worker"
         )
@@ -162,10 +193,15 @@ class Lane:
                     part.ids.set_result([f"{stem}{n}" for n in range(at, at + part.entries)])
             at += part.entries
 
-    def _fail(self, parts: list[Part], error: Exception) -> None:
+    def _fail(self, parts: list[Part], error: Exception, *, unsure: bool = False) -> None:
         for part in parts:
-            if not part.ids.done():
-                part.ids.set_exception(error)
+            part.unsure = unsure and not part.ids.done()
+        for part in parts:
+            failed: Part | None = part
+            while failed is not None:  # later ones would be in the log without what their sender put before them
+                if not failed.ids.done():
+                    failed.ids.set_exception(error)
+                failed = failed.next
 
     def _fields(self, **more: object) -> dict[str, object]:
         return {"app": self.keys.app, "stream": self.keys.stream, "partition": self.keys.number, **more}
@@ -189,8 +225,19 @@ class Producer:
             lane = self._lanes[keys, cap, overflow] = Lane(keys, cap, overflow, name)
         return lane
 
-    async def send(self, parts: Sequence[tuple[Lane, Part]], timeout: float) -> None:
+    async def send(
+        self,
+        parts: Sequence[tuple[Lane, Part]],
+        timeout: float,
+        on_full: Callable[[StreamFull], None] = lambda full: None,
+    ) -> None:
         """Append the parts; each one's `ids` then holds its answer.
+
+        Args:
+            parts: What to append.
+            timeout: Seconds, for all of it. Nothing is sent, or sent again, after that; so a copy is recognised as one by
+                the producer's mark, which lives for longer.
+            on_full: Told that a partition is full, each time that it is found so.
 
         Raises:
             StoreUnavailable: No answer within `timeout` seconds. The parts may or may not be in the log.
@@ -198,13 +245,16 @@ class Producer:
         """
         give_up = self._clock.monotonic() + timeout
         wait = 0.005
+        trouble: StoreError | StreamFull = StoreUnavailable(f"the server did not answer within {timeout:g} s")
         for lane, part in parts:
             lane.waiting.append(part)
         try:
             while True:
-                trouble = await self._take_turn(parts)
+                trouble = await self._take_turn(parts, give_up) or trouble
                 if all(part.ids.done() for _, part in parts):
                     return
+                if isinstance(trouble, StreamFull):
+                    on_full(trouble)
                 if self._clock.monotonic() + wait > give_up:
                     raise trouble
                 await self._clock.sleep(wait)
@@ -216,27 +266,43 @@ class Producer:
                 elif not part.ids.cancelled():
                     part.ids.exception()  # only the first error is raised: asyncio need not complain of the others
 
-    async def _take_turn(self, parts: Sequence[tuple[Lane, Part]]) -> StoreError | StreamFull:
-        trouble: StoreError | StreamFull = StoreUnavailable("the server did not answer in time")
-        async with self._turn:
-            try:
-                while waiting := [lane for lane, part in parts if not part.ids.done()]:
-                    await self._exchange(waiting)
-                    if full := next((lane.blocked for lane in waiting if lane.blocked is not None), None):
-                        return full
-            except StoreUnavailable as error:
-                return error
-        return trouble
+    async def _take_turn(
+        self, parts: Sequence[tuple[Lane, Part]], give_up: float
+    ) -> StoreError | StreamFull | None:
+        """Send until the parts are answered. Answers what hinders it; nothing if it is only that time is up."""
+        if not await self._has_turn(give_up):
+            return None
+        try:
+            while waiting := [lane for lane, part in parts if not part.ids.done()]:
+                left = give_up - self._clock.monotonic()
+                if left <= 0:
+                    return None
+                await self._exchange(waiting, min(IO_TIMEOUT, left))
+                if full := next((lane.blocked for lane in waiting if lane.blocked is not None), None):
+                    return full
+        except StoreUnavailable as error:
+            return error
+        finally:
+            self._turn.release()
+        return None
 
-    async def _exchange(self, waiting: Sequence[Lane]) -> None:
+    async def _has_turn(self, give_up: float) -> bool:
+        """Wait for the turn, which others hold while they wait for the server."""
+        try:
+            async with io_timeout(give_up - self._clock.monotonic()):
+                return await self._turn.acquire()
+        except TimeoutError:
+            return False
+
+    async def _exchange(self, waiting: Sequence[Lane], timeout: float) -> None:
         """Send all lanes' next appends at once; those that wait for room only for the sake of who waits for them."""
         lanes, appends = [], []
         for lane in self._lanes.values():
             if (travelling := lane.next_append()) is not None and (lane.blocked is None or lane in waiting):
-                travelling.sent += 1
+                travelling.unanswered += 1
                 lanes.append(lane)
                 appends.append(travelling)
         calls: list[Call[AppendAnswer]] = [travelling.call for travelling in appends]
-        answers = await self._link.run(calls)
+        answers = await self._link.run(calls, timeout=timeout)
         for lane, answer in zip(lanes, answers, strict=True):
             lane.answered(answer)

@@ -17,7 +17,7 @@ POLL_MS = 200
 
 
 def keep_restarting(arguments: Sequence[str]) -> int:
-    """Run `runnel ARGUMENTS` until SIGINT or SIGTERM; answers the exit code of the last child.
+    """Run `runnel ARGUMENTS` until SIGINT or SIGTERM; answers 0, or the exit code of a last child that ended otherwise.
 
     Raises:
         ConfigurationError: watchfiles is not installed.
@@ -30,9 +30,7 @@ def keep_restarting(arguments: Sequence[str]) -> int:
     ended = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        # A terminal sends Ctrl-C to the child as well; a second signal would end it at once.
-        if number != signal.SIGINT or not sys.stdin.isatty():
-            child.signal(number)
+        child.stop()
         ended.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -48,31 +46,51 @@ def keep_restarting(arguments: Sequence[str]) -> int:
             child.start()
         elif child.has_just_ended():
             _say("waiting for a change")
-    return child.wait()
+    return child.last_code()
 
 
 class _Child:
+    """The command in a process of its own, of the same process group: it may need the terminal.
+
+    Ctrl-C goes to the whole group, and a second signal would end a worker at once. So SIGINT is blocked in the child, and
+    all that it is told is SIGTERM.
+    """
+
     def __init__(self, arguments: Sequence[str]) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self._command = [sys.executable, "-m", "runnel", *arguments]
         self._noted = False
+        self._told = False
 
     def start(self) -> None:
-        self._noted = False
-        self.process = subprocess.Popen(self._command)
+        self._noted = self._told = False
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the child inherits
+        try:
+            self.process = subprocess.Popen(self._command)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def signal(self, number: int) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
+    def stop(self) -> None:
+        """Tell it to stop in order, or, the second time, at once."""
+        if self.process is not None and self.process.poll() is None:
+            self._told = True
+            self.process.terminate()
 
     def end(self) -> None:
         """Stop it in order: its events under way finish, its partitions are given back."""
+        self.stop()
         if self.process is not None:
-            self.process.terminate()
             self.process.wait()
 
-    def wait(self) -> int:
-        return 0 if self.process is None else self.process.wait()
+    def last_code(self) -> int:
+        """Wait for its end; answers its exit code as a shell would. To end because it was told to is to end in order."""
+        if self.process is None:
+            return 0
+        if not self._told:
+            self.stop()  # the signal came while it was being started
+        code = self.process.wait()
+        code = 128 - code if code < 0 else code
+        return 0 if self._told and code == 128 + signal.SIGTERM else code
 
     def has_just_ended(self) -> bool:
         if self._noted or self.process is None or self.process.poll() is None:

@@ -1,16 +1,21 @@
 """How an app stands: for each processor and partition who owns it, and how far behind it is. Reads, changes nothing."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import orjson
 from attrs import asdict, frozen
 
 from runnel.app import App
-from runnel.errors import StoreError
-from runnel.position import before
-from runnel.store import scripts
+from runnel.errors import LagTooHigh, StoreError
+from runnel.position import before, id_parts
+from runnel.store import membership, scripts
 from runnel.store.link import Link
+from runnel.store.membership import Roll
 from runnel.store.scripts import Look
+
+NOTHING = "0-0"
+"""No entry has this id."""
 
 
 @frozen(kw_only=True)
@@ -28,6 +33,8 @@ class PartitionStatus:
     """The last entry that is done; None: the processor never ran."""
     lag: int
     """How many entries it has not done; 0: it is caught up."""
+    oldest_age: float | None
+    """How long ago the first of these was sent, in seconds by the server's clock; None: there is none."""
     length: int
     """How many entries the log holds."""
     added: int
@@ -48,6 +55,11 @@ class ProcessorStatus:
         return sum(each.lag for each in self.partitions)
 
     @property
+    def oldest_age(self) -> float | None:
+        """How long the oldest of them has waited, in seconds; None: there is none."""
+        return _oldest(each.oldest_age for each in self.partitions)
+
+    @property
     def owned(self) -> int:
         """Partitions that a worker runs."""
         return sum(each.owner is not None for each in self.partitions)
@@ -59,21 +71,49 @@ class ProcessorStatus:
 
 
 @frozen(kw_only=True)
+class WorkerStatus:
+    """One worker of the app."""
+
+    worker: str
+    host: str
+    pid: int
+    processors: tuple[str, ...]
+    """Those that it runs; none: it is about to stop."""
+    left: float
+    """Seconds until others count it as gone, if it is not heard of; below 0: they have not noticed yet."""
+    leads: bool
+
+
+@frozen(kw_only=True)
 class Status:
     """An app, at about one moment: each partition is read at one, but not all at the same."""
 
     app: str
     server: str
+    workers: tuple[WorkerStatus, ...]
     processors: tuple[ProcessorStatus, ...]
+
+    @property
+    def lag(self) -> int:
+        """Entries that are not done, of all processors."""
+        return sum(each.lag for each in self.processors)
+
+    @property
+    def oldest_age(self) -> float | None:
+        """How long the oldest of them has waited, in seconds; None: there is none."""
+        return _oldest(each.oldest_age for each in self.processors)
 
 
 async def read_status(app: App) -> Status:
-    """Read how all processors of an app stand.
+    """Read how all processors of an app stand, and which workers it has.
 
     Raises:
+        ConfigurationError: A stream has other options on the server than here.
         StoreError: The server cannot be reached, or refuses.
     """
     store = await app.open()
+    for declared in app.processors.values():
+        await app.compare_stream(declared.stream)
     link = store.link()
     try:
         processors = [
@@ -87,9 +127,25 @@ async def read_status(app: App) -> Status:
             )
             for name, declared in app.processors.items()
         ]
+        workers = workers_of(await link.call(membership.roll(app.keys)))
     finally:
         await link.close()
-    return Status(app=app.name, server=store.where, processors=tuple(processors))
+    return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
+
+
+def workers_of(roll: Roll) -> tuple[WorkerStatus, ...]:
+    """Those who are there, by name."""
+    return tuple(
+        WorkerStatus(
+            worker=name,
+            host=about.host,
+            pid=about.pid,
+            processors=tuple(sorted(about.processors)),
+            left=left,
+            leads=name == roll.leader,
+        )
+        for name, (left, about) in sorted(roll.members.items())
+    )
 
 
 async def look(link: Link, partitions: Any, processor: str) -> list[Look]:
@@ -114,6 +170,7 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         lease_left=seen.left,
         cursor=seen.cursor,
         lag=lag(seen, start),
+        oldest_age=oldest_age(seen, start),
         length=seen.length,
         added=seen.added,
     )
@@ -123,17 +180,70 @@ def lag(seen: Look, start: Literal["earliest", "latest"] = "earliest") -> int:
     """How many entries are not done; of a processor that never ran, as many as it will begin with."""
     if seen.cursor is None:
         return seen.length if start == "earliest" else 0
-    if seen.cursor == seen.last:
+    if seen.next == NOTHING:
         return 0
     if seen.length and before(seen.cursor, seen.first):
         return seen.length  # what lay between was dropped
-    return max(0, seen.added - seen.count)
+    return min(seen.length, max(0, seen.added - seen.count))
+
+
+def oldest_age(seen: Look, start: Literal["earliest", "latest"] = "earliest") -> float | None:
+    """How many seconds ago the first entry was sent that is not done, going by its id; None: there is none.
+
+    An id that a sender chose may lie in the future: then it is 0.
+    """
+    if not lag(seen, start):
+        return None
+    return max(0.0, round(seen.now - id_parts(seen.next)[0] / 1000, 3))
+
+
+def check_lag(status: Status, above: int | None, above_age: float | None) -> None:
+    """See that no processor is further behind than it may be.
+
+    Args:
+        status: How they stand.
+        above: The highest lag that is well; None: any.
+        above_age: The highest age of the oldest event not done that is well, in seconds; None: any.
+
+    Raises:
+        LagTooHigh: One is; it names each.
+    """
+    found = []
+    for each in status.processors:
+        if above is not None and each.lag > above:
+            found.append(f"{each.processor} on {each.stream}: lag {each.lag:,} is above {above:,}")
+        if above_age is not None and each.oldest_age is not None and each.oldest_age > above_age:
+            waited = f"its oldest event has waited {each.oldest_age:,.1f} s"
+            found.append(f"{each.processor} on {each.stream}: {waited}, which is above {above_age:g} s")
+    if found:
+        raise LagTooHigh("; ".join(found))
 
 
 def as_json(status: Status) -> str:
     """The status for programs, with totals."""
-    processors = [
-        {**asdict(each), "lag": each.lag, "owned": each.owned, "workers": each.owners} for each in status.processors
-    ]
-    document = {**asdict(status), "processors": processors, "lag": sum(each.lag for each in status.processors)}
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    return _json(status, [{**asdict(each), **_totals(each)} for each in status.processors])
+
+
+def lag_as_json(status: Status) -> str:
+    """The same without the partitions."""
+    return _json(
+        status,
+        [
+            {"processor": each.processor, "stream": each.stream, **_totals(each), "partitions": len(each.partitions)}
+            for each in status.processors
+        ],
+    )
+
+
+def _json(status: Status, processors: list[dict[str, Any]]) -> str:
+    head = {"app": status.app, "server": status.server, "lag": status.lag, "oldest_age": status.oldest_age}
+    workers = [asdict(each) for each in status.workers]
+    return orjson.dumps({**head, "processors": processors, "workers": workers}, option=orjson.OPT_INDENT_2).decode()
+
+
+def _totals(status: ProcessorStatus) -> dict[str, Any]:
+    return {"lag": status.lag, "oldest_age": status.oldest_age, "owned": status.owned, "workers": status.owners}
+
+
+def _oldest(ages: Iterable[float | None]) -> float | None:
+    return max((age for age in ages if age is not None), default=None)

@@ -1,5 +1,6 @@
 """Streams: from a record to its key, its partition, and its place in the log."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
@@ -8,8 +9,8 @@ import orjson
 from attrs import evolve, field, frozen
 from xxhash import xxh64_intdigest as xxh64
 
-from runnel.errors import ConfigurationError, RecordError
-from runnel.producer import MOST_BYTES, MOST_ENTRIES, Lane, Part, Producer
+from runnel.errors import ConfigurationError, RecordError, StreamFull
+from runnel.producer import MOST_BYTES, MOST_ENTRIES, Fate, Lane, Part, Producer
 from runnel.records import Codec, Serializer, default_hasher, key_bytes, make_codec
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Overflow, entry_id
@@ -75,8 +76,9 @@ class Stream(Generic[R]):
         """Append records to the log, each to the partition of its key.
 
         Records of one key are in the log in the order given, and in that of awaited calls. Those of one partition are
-        appended together, up to 500 records or 1 MiB at a time, and not twice however often a lost reply makes this
-        send them again. Calls that run at once travel together.
+        appended together, all or none, if they are at most 500 and 1 MiB; more go in several appends, in order, and if one
+        fails, the later ones are not sent. None is appended twice, however often a lost reply makes this send it again.
+        Calls that run at once travel together.
 
         Args:
             *records: What to send, all checked and encoded before the first is sent.
@@ -89,17 +91,16 @@ class Stream(Generic[R]):
 
         Raises:
             RecordError: A record is not of the stream's type, or its key is None.
-            StreamFull: A partition has no room (see `overflow`).
+            StreamFull: A partition has no room (see `overflow`): at once, or after `send_timeout`. Those for other
+                partitions may be in the log. More records for a partition than `partition_size`: under "reject" none is
+                sent; under "block" they go as room appears, `partition_size` at a time.
             StoreUnavailable: The server did not answer within `send_timeout`; the records may or may not be in the log.
             StoreRefused: The server refused, for example because it is out of memory.
 
         Cancelling it leaves open which records are in the log, never their order.
         """
-        producer = await self.app.producer_for(self)
-        sending = _Sending(self, producer, headers, _explicit_ids(self, stream_ids, len(records)))
-        sending.add(records, key)
-        if sending.parts:
-            await producer.send(sending.parts, self.app.send_timeout)
+        sending = await prepare(self, records, key=key, headers=headers, stream_ids=stream_ids)
+        await sending.run()
         return sending.ids()
 
     def hash(self, key: object) -> int:
@@ -127,7 +128,28 @@ class Stream(Generic[R]):
             raise ConfigurationError(f"stream {self.name!r}: clone: {error}") from error
 
 
-class _Sending:
+async def prepare(
+    stream: Stream[Any],
+    records: Sequence[Any],
+    *,
+    key: object = None,
+    headers: Mapping[str, str] | None = None,
+    stream_ids: Iterable[str] | None = None,
+) -> "Sending":
+    """Check and encode records, as `Stream.send` does, without sending them yet.
+
+    Raises:
+        RecordError, StreamFull, StoreError: As `Stream.send`; nothing is in the log.
+    """
+    producer = await stream.app.producer_for(stream)
+    sending = Sending(stream, producer, headers, _explicit_ids(stream, stream_ids, len(records)))
+    sending.add(records, key)
+    if stream.overflow == "reject" and len(records) > stream.partition_size:
+        sending.check_fit()
+    return sending
+
+
+class Sending:
     """One call of `send`, spread over partitions."""
 
     def __init__(
@@ -140,7 +162,7 @@ class _Sending:
         self._ids = None if ids is None else iter(ids)
         self._open: dict[int, Part] = {}
         self._order: list[Part] = []
-        self.parts: list[tuple[Lane, Part]] = []
+        self._parts: list[tuple[Lane, Part]] = []
 
     def add(self, records: Sequence[Any], key: object) -> None:
         """Encode the records and put each into the part of its partition."""
@@ -169,13 +191,48 @@ class _Sending:
     def _begin(self, number: int, fields: list[bytes]) -> Part:
         stream = self._stream
         part = Part((*fields[::2], *self._own_names), self._ids is not None)
-        self.parts.append((self._producer.lane(stream.partitions[number], stream.partition_size, stream.overflow), part))
+        if (earlier := self._open.get(number)) is not None:
+            earlier.next = part
+        lane = self._producer.lane(stream.partitions[number], stream.partition_size, stream.overflow)
+        self._parts.append((lane, part))
         return part
+
+    def check_fit(self) -> None:
+        """Refuse more records than a partition can ever hold.
+
+        Raises:
+            StreamFull: It says so.
+        """
+        entries: Counter[Lane] = Counter()
+        for lane, part in self._parts:
+            entries[lane] += part.entries
+        for lane, count in entries.items():
+            if count > lane.cap:
+                raise StreamFull(
+                    f"partition {lane.keys.number} of stream {lane.keys.stream!r} holds {lane.cap} events at most: "
+                    f"{count} records in one send can never fit, send fewer at a time"
+                )
+
+    async def run(self, on_full: Callable[[StreamFull], None] = lambda full: None) -> None:
+        """Send them; `on_full` is told of each partition that is full.
+
+        Raises:
+            StreamFull, StoreError, RecordError: As `Stream.send`. `fates` tells what is in the log.
+        """
+        if self._parts:
+            await self._producer.send(self._parts, self._stream.app.send_timeout, on_full)
+            for _, part in self._parts:
+                part.ids.result()
 
     def ids(self) -> list[str]:
         """The ids of the records' events, in the order of the records."""
-        answers = {part: iter(part.ids.result()) for _, part in self.parts}
+        answers = {part: iter(part.ids.result()) for _, part in self._parts}
         return [next(answers[part]) for part in self._order]
+
+    def fates(self) -> list[Fate]:
+        """What became of each record, in their order, once `run` has ended, however it did."""
+        fates = {part: part.fate() for _, part in self._parts}
+        return [fates[part] for part in self._order]
 
 
 def _explicit_ids(stream: Stream[Any], ids: Iterable[str] | None, records: int) -> list[bytes] | None:

@@ -5,7 +5,6 @@ import gc
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
@@ -17,8 +16,12 @@ from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.processor import Processor
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
+from runnel.roles.heart import Heart, beat_interval
+from runnel.roles.leader import Leader
+from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
 from runnel.roles.trimmer import Trimmer, partitions_of
+from runnel.signals import Received
 from runnel.store import scripts
 from runnel.store.client import Store
 
@@ -39,8 +42,11 @@ class Worker:
     The tree of actors:
 
         worker
-        ├── coordinator             takes, prolongs and gives back leases
-        ├── trimmer                 drops what is done when the server is nearly full
+        ├── leader                  on one worker of all:
+        │   └── trimmer             drops what is done when the server is nearly full
+        ├── coordinator             takes leases and gives them back
+        │   └── member              one of the app's workers: heartbeats, assignment
+        │       └── listener        hears what other workers post
         └── <processor>             supervisor
             ├── committer           makes durable what is done
             ├── reader              feeds the partitions
@@ -52,12 +58,16 @@ class Worker:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._system: ActorSystem | None = None
         self._stopping: asyncio.Event | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._signalled = False
+        self._on_end: list[Callable[[ActorSnapshot], object]] = []
 
     def start(
         self,
         processors: Literal["all"] | Iterable[str] = "all",
         *,
         within: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         """Run until a signal (SIGINT, SIGTERM) or a failure; on uvloop where it is installed.
 
@@ -66,6 +76,7 @@ class Worker:
         Args:
             processors: The names of those to run.
             within: Makes a context to run in, entered in the worker's event loop: a view of it, for example.
+            ready: Called when the app and the server are found to be as they must be, before the first partition is taken.
 
         Raises:
             ConfigurationError: The app or the server is not as it must be.
@@ -73,17 +84,22 @@ class Worker:
             HandlerFailed: A handler failed under the policy HALT.
         """
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._run_until_signal(processors, within))
+            runner.run(self._run_until_signal(processors, within, ready))
 
-    async def run(self, processors: Literal["all"] | Iterable[str] = "all") -> None:
+    async def run(
+        self, processors: Literal["all"] | Iterable[str] = "all", *, ready: Callable[[], object] = lambda: None
+    ) -> None:
         """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
+        self._stopping = asyncio.Event()
         chosen = self._chosen(processors)
         store = await self.app.open()
         for processor in chosen:
             await self.app.check_stream(processor.stream)
             await self._register(store, processor)
-        with settled_heap():
-            await self._work(store, chosen)
+        ready()
+        if not self._stopping.is_set():
+            with settled_heap():
+                await self._work(store, chosen, self._stopping)
 
     def stop(self) -> None:
         """Stop in order; called again, at once. Harmless when not running."""
@@ -95,9 +111,18 @@ class Worker:
             task.add_done_callback(lambda done: done.exception())
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop, or stops by itself."""
+        return self._stopping is not None and self._stopping.is_set()
+
     def snapshot(self) -> ActorSnapshot | None:
         """The tree of actors as it is now; None when not running."""
         return None if self._system is None else self._system.snapshot()
+
+    def on_end(self, callback: Callable[[ActorSnapshot], object]) -> None:
+        """Call back with the last snapshot of each actor that stops, from the next start on."""
+        self._on_end.append(callback)
 
     def _chosen(self, names: Literal["all"] | Iterable[str]) -> list[Processor]:
         if self.app.settings.autodiscover is not None:
@@ -124,12 +149,13 @@ class Worker:
                 raise answer
         await link.close()
 
-    async def _work(self, store: Store, processors: list[Processor]) -> None:
-        stopping = self._stopping = asyncio.Event()
+    async def _work(self, store: Store, processors: list[Processor], stopping: asyncio.Event) -> None:
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         halted.add_done_callback(lambda _: stopping.set())
         async with ActorSystem("worker", clock=self.app.clock) as system:
             self._system = system
+            for callback in self._on_end:
+                system.on_end(callback)
             coordinator = self._spawn(system, store, processors, halted)
             log.info("worker started", extra={"worker": self.id, "processors": [p.options.name for p in processors]})
             ended = asyncio.ensure_future(system.stopped())
@@ -146,15 +172,37 @@ class Worker:
     def _spawn(
         self, system: ActorSystem, store: Store, processors: list[Processor], halted: "asyncio.Future[Exception]"
     ) -> "ActorRef[CoordinatorMessage]":
+        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
+        partitions = partitions_of(stream.partitions for stream in self.app.streams.values())
+        duties = {"trimmer": lambda: Trimmer(partitions, store.link())}
+        leader = system.spawn(lambda: Leader(duties, supervision), name="leader", supervision=supervision)
+        interval = beat_interval(processor.options.lock_expiry for processor in processors)
+        heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
+
+        def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
+            return Member(
+                worker=self.id,
+                app=self.app.keys,
+                processors=processors,
+                heart=heart,
+                open_link=store.link,
+                coordinator=coordinator,
+                leader=leader,
+            )
+
         coordinator = system.spawn(
-            lambda: Coordinator(self.id, store.link(), store.link(), halted),
+            lambda: Coordinator(
+                worker=self.id,
+                app=self.app.keys,
+                link=store.link(),
+                heart=heart,
+                make_member=make_member,
+                halted=halted,
+            ),
             name="coordinator",
             mailbox=CONTROL_MAILBOX,
             supervision=OneForOne(decide=escalate),  # what it knew of leases is gone: stop, and let others take over
         )
-        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
-        partitions = partitions_of(processor.stream.partitions for processor in processors)
-        system.spawn(lambda: Trimmer(partitions, store.link()), name="trimmer", supervision=supervision)
         for processor in processors:
             system.spawn(
                 lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]
@@ -172,25 +220,30 @@ class Worker:
             await asyncio.wait((left, ended), return_when=asyncio.FIRST_COMPLETED)
 
     async def _run_until_signal(
-        self, processors: Literal["all"] | Iterable[str], within: Callable[[], AbstractAsyncContextManager[Any]]
+        self,
+        processors: Literal["all"] | Iterable[str],
+        within: Callable[[], AbstractAsyncContextManager[Any]],
+        ready: Callable[[], object],
     ) -> None:
-        loop = asyncio.get_running_loop()
-        async with within():
-            running = asyncio.ensure_future(self.run(processors))
+        with Received(asyncio.get_running_loop(), self._stop_at_signal):
+            async with within():
+                running = self._running = asyncio.ensure_future(self.run(processors, ready=ready))
+                if self._signalled:
+                    running.cancel()
+                try:
+                    await asyncio.wait((running,))
+                finally:
+                    await self.app.close()
+                if not running.cancelled():
+                    running.result()
 
-            def stop() -> None:
-                if self._system is None:
-                    running.cancel()  # still connecting: there is nothing to stop in order
-                self.stop()
-
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop)
-            try:
-                await asyncio.wait((running,))
-            finally:
-                await self.app.close()
-            if not running.cancelled():
-                running.result()
+    def _stop_at_signal(self) -> None:
+        self._signalled = True
+        if self._running is None or self._running.done():
+            return
+        if self._system is None:
+            self._running.cancel()  # still connecting: there is nothing to stop in order
+        self.stop()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from runnel.store.scripts import SCRIPTS, Script
 
 ROOT = Path(__file__).parent.parent
+TESTS = ("tests/integration/scripts", "tests/model/test_scripts.py")
 
 
 class Guard(NamedTuple):
@@ -69,6 +70,49 @@ GUARDS = [
     Guard(
         "acquire", "if redis.call('HEXISTS', cursors, processor) == 0 then", "if true then", "acquire: a cursor stays"
     ),
+    Guard("common", "cursor == held[1] and not always", "false", "mirror: a renewal sets it only when it changed"),
+    Guard(
+        "common",
+        "math.max(tonumber(held[2] or '0'), added - length)",
+        "tonumber(held[2] or '0')",
+        "mirror: no lag above the log",
+    ),
+    Guard("common", "math.min(added, math.max", "math.max(0, math.max", "mirror: no lag below zero"),
+    Guard(
+        "common", "if cursor == last then\n    read = added", "if false then\n    read = added", "mirror: at the end"
+    ),
+    Guard("common", "elseif length > 0 and before(cursor, first)", "elseif false", "mirror: before the beginning"),
+    Guard("common", "if done.err then done = ", "if false then done = ", "mirror: a group that is not there is made"),
+    Guard("common", "'MKSTREAM', ", "", "mirror: a log that is not there is made"),
+    Guard("common", "if not there then return end", "", "mirror: the log is something else"),
+    Guard(
+        "common",
+        "local there, last, added, length, first = pcall(extent, log)",
+        "local there, last, added, length, first = true, extent(log)",
+        "mirror: the log is something else, to which extent fails",
+    ),
+    Guard(
+        "common", "redis.pcall('XGROUP', 'SETID'", "redis.call('XGROUP', 'SETID'", "mirror: a group that cannot be set"
+    ),
+    Guard(
+        "common",
+        "redis.pcall('XGROUP', 'CREATE'",
+        "redis.call('XGROUP', 'CREATE'",
+        "mirror: a group that cannot be made",
+    ),
+    Guard(
+        "common",
+        "if not done.err then redis.call('HSET', slot, 'mirrored'",
+        "if true then redis.call('HSET', slot, 'mirrored'",
+        "mirror: what could not be shown is shown later",
+    ),
+    Guard("acquire", "mirror(slot, cursors, log, processor, true)", "", "mirror: acquire"),
+    Guard("renew", "mirror(KEYS[1], KEYS[2], KEYS[3], ARGV[4], false)", "", "mirror: renew"),
+    Guard("release", "mirror(KEYS[1], KEYS[2], KEYS[3], ARGV[3], true)", "", "mirror: release"),
+    Guard("release", "ARGV[3], true)", "ARGV[3], false)", "mirror: release, without progress"),
+    Guard("reset", "mirror(slot, cursors, log, ARGV[1], true)", "", "mirror: reset"),
+    Guard("look", "before(cursor, last) and ", "", "look: the highest id of all"),
+    Guard("look", "'(' .. cursor", "cursor", "look: after the cursor, not at it"),
     Guard("commit", "if not holds(slot, ARGV[2], ARGV[3]) then return 'FENCED' end", "", "commit: fenced"),
     Guard("commit", "if number == last then return 'ALREADY' end", "", "commit: already"),
     Guard("commit", "if number ~= last + 1 then return 'CONFLICT' end", "", "commit: the chain"),
@@ -79,6 +123,14 @@ GUARDS = [
     Guard("reset", "redis.call('HINCRBY', slot, 'epoch', 1)", "", "reset: another epoch"),
     Guard("reset", "redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)", "", "reset: free at once"),
     Guard("register", "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end", "", "register: once"),
+    Guard("unregister", "if ARGV[2] ~= 'force' and left", "if left", "unregister: forced"),
+    Guard("unregister", "if ARGV[2] ~= 'force'", "if false", "unregister: a lease that did not run out"),
+    Guard("unregister", " and left > 0", "", "unregister: a lease that ran out"),
+    Guard("unregister", " and held[3] == history()", "", "unregister: a token of another history"),
+    Guard("unregister", "redis.call('HDEL', cursors, ARGV[1])", "", "unregister: the cursor goes"),
+    Guard("unregister", "redis.call('DEL', slot)", "", "unregister: the slot goes"),
+    Guard("unregister", "redis.pcall('XGROUP', 'DESTROY', log, ARGV[1])", "", "unregister: the group goes"),
+    Guard("unregister", "redis.pcall('XGROUP'", "redis.call('XGROUP'", "unregister: the log is something else"),
     Guard("look", "left <= 0 or ", "", "look: a lease that ran out"),
     Guard("look", " or held[4] ~= history()", "", "look: a token of another history"),
     Guard("append", "if sequence == last_sequence then return {'ALREADY', mark[2], 0} end", "", "append: once"),
@@ -103,7 +155,7 @@ GUARDS = [
     Guard("append", "#!lua\n", "#!lua flags=allow-oom\n", "append: refused when the server is full"),
     *(
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
-        for name in ("acquire", "commit", "register", "release", "renew", "reset", "trim")
+        for name in ("acquire", "commit", "register", "release", "renew", "reset", "trim", "unregister")
     ),
 ]
 
@@ -134,7 +186,7 @@ def missed(guard: Guard) -> str | None:
         script = Path(folder) / "runnel/store/lua" / f"{guard.script}.lua"
         script.write_text(guard.taken_from(script.read_text()))
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/integration/scripts"],
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": folder},
             capture_output=True,

@@ -298,6 +298,7 @@ class Cell(Generic[M]):
         self.request_stop(self.clock.monotonic())
 
     def _conclude(self) -> None:
+        self._runtime.ends.show(self.snapshot, self.path)
         self._actor = None
         self.inbox.reject_all()
         self._supervisor.children.remove(self)

@@ -3,41 +3,56 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Never
+from typing import Generic, Never, TypeVar
 
 from attrs import define, field
 
 from runnel.actors.actor import System
 from runnel.actors.inbox import Sender
 from runnel.actors.ref import ActorRef, DeadLetter
+from runnel.actors.snapshot import ActorSnapshot
 from runnel.clock import Clock
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
+class Spectators(Generic[T]):
+    """Those who are shown what happens. A mistake of theirs fails nobody else."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[object, Callable[[T], object]] = {}
+
+    def subscribe(self, callback: Callable[[T], object]) -> Callable[[], None]:
+        """Call back for each from now on, until the returned function is called."""
+        subscription = object()
+        self._callbacks[subscription] = callback
+        return lambda: self._callbacks.pop(subscription, None) and None
+
+    def show(self, make: Callable[[], T], path: str) -> None:
+        """Show what `make` makes, which is about the actor of this path; it is not called when nobody looks."""
+        if not self._callbacks:
+            return
+        shown = make()
+        for callback in list(self._callbacks.values()):
+            try:
+                callback(shown)
+            except Exception:
+                logger.exception("spectator failed", extra={"actor": path})
+
+
 class DeadLetters:
-    """Counts, logs and shows to subscribers what nobody will handle."""
+    """Counts, logs and shows to spectators what nobody will handle."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._subscribers: dict[object, Callable[[DeadLetter], object]] = {}
-
-    def subscribe(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
-        """Call back for each from now on, until the returned function is called."""
-        subscription = object()
-        self._subscribers[subscription] = callback
-        return lambda: self._subscribers.pop(subscription, None) and None
+        self.spectators: Spectators[DeadLetter] = Spectators()
 
     def bury(self, recipient: ActorRef[Never], message: object) -> None:
         self.count += 1
         logger.debug("dead letter", extra={"actor": recipient.path, "kind": type(message).__name__})
-        letter = DeadLetter(recipient, message)
-        for callback in list(self._subscribers.values()):
-            try:
-                callback(letter)
-            except Exception:
-                # A spectator's mistake must fail neither the sender nor an actor that is stopping.
-                logger.exception("dead letter subscriber failed", extra={"actor": recipient.path})
+        self.spectators.show(lambda: DeadLetter(recipient, message), recipient.path)
 
 
 @define(eq=False)
@@ -49,5 +64,7 @@ class Runtime:
     panic: Callable[[BaseException], None]
     """Ends everything because of an error that is no `Exception`, which no supervision may treat."""
     dead_letters: DeadLetters = field(factory=DeadLetters)
+    ends: Spectators[ActorSnapshot] = field(factory=Spectators)
+    """Who is shown the last picture of each actor that stops."""
     executing: dict[asyncio.Task[object], Sender] = field(factory=dict)
     """Which tasks run which actors' code at present."""

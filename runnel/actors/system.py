@@ -108,7 +108,15 @@ class ActorSystem:
 
     def on_dead_letter(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
         """Call back for each dead letter; returns a function that ends this. What the callback raises is logged."""
-        return self._runtime.dead_letters.subscribe(callback)
+        return self._runtime.dead_letters.spectators.subscribe(callback)
+
+    def on_end(self, callback: Callable[[ActorSnapshot], object]) -> Callable[[], None]:
+        """Call back with the last snapshot of each actor that stops for good; returns a function that ends this.
+
+        The actor's own code has ended by then, so what its `statistics()` says is final. What the callback raises is
+        logged.
+        """
+        return self._runtime.ends.subscribe(callback)
 
     def snapshot(self) -> ActorSnapshot:
         """The whole tree at this moment; the system itself is its root."""

@@ -20,6 +20,7 @@ Exit codes:
   2  wrong usage or configuration: an option, module, attribute, setting or server setting
   3  a handler failed under the policy HALT: its event stays the next one
   4  the server cannot be reached, or refused
+  130, 143  SIGINT (Ctrl-C) or SIGTERM, in a command that is no worker, or before the worker began
 """
 
 app = typer.Typer(

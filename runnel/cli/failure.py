@@ -29,10 +29,23 @@ def report(error: BaseException, *, traceback: bool) -> int:
     """Print an error; answers the exit code."""
     if isinstance(root(error), BrokenPipeError):
         return GENERAL  # whoever read our output has gone, and need not be told
+    if "runnel.logs" in sys.modules and _say_in_json(error, traceback):
+        return code(error)
     if traceback:
         tracebacks.print_exception(error)
     print(f"runnel: {line(error)}", file=sys.stderr)
     return code(error)
+
+
+def _say_in_json(error: BaseException, traceback: bool) -> bool:
+    """Where the log is JSON, so is its last line: whoever collects it parses all of standard error."""
+    from runnel.logs import is_json, log
+
+    if not is_json():
+        return False
+    more = {"traceback": "".join(tracebacks.format_exception(error))} if traceback else {}
+    log.critical(line(error), extra={"exit_code": code(error), **more})
+    return True
 
 
 def line(error: BaseException) -> str:
@@ -41,7 +54,7 @@ def line(error: BaseException) -> str:
         case KeyboardInterrupt() | typer.Abort():
             said = "interrupted"
         case Misused():
-            said = error.format_message()
+            said = error.format_message().replace("Value error, ", "")  # typer's, before what a choice says
         case RunnelError():
             said = f"{error}{place(error)}"
         case BaseExceptionGroup():

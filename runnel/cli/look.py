@@ -1,4 +1,4 @@
-"""`runnel status`."""
+"""`runnel status` and `runnel lag`: how an app stands."""
 
 from typing import Annotated
 
@@ -6,32 +6,64 @@ import typer
 
 from runnel.cli.targets import AppTarget, RedisUrl, find
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Above = Annotated[
+    int | None,
+    typer.Option("--fail-above", metavar="N", min=0, help="Exit with 1 if a processor's lag is above.", show_default=False),
+]
+AboveAge = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-above-age",
+        metavar="SECONDS",
+        min=0,
+        help="Exit with 1 if a processor's oldest event has waited longer.",
+        show_default=False,
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(status)
+    app.command()(lag)
 
 
-def status(
-    target: AppTarget,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    redis_url: RedisUrl = None,
-) -> None:
+def status(target: AppTarget, json: Json = False, redis_url: RedisUrl = None) -> None:
     """Show who owns each partition, and how far behind it is. Needs no worker, changes nothing."""
     import asyncio
 
     from runnel.app import App
-    from runnel.status import Status, as_json, read_status
+    from runnel.status import as_json, read_status
     from runnel.view.tables import print_status
 
-    app = find(target, App, redis_url)
-
-    async def work() -> Status:
-        async with app:
-            return await read_status(app)
-
-    found = asyncio.run(work())
+    found = asyncio.run(read_status(find(target, App, redis_url)))
     if json:
         typer.echo(as_json(found))
     else:
         print_status(found)
+
+
+def lag(
+    target: AppTarget,
+    json: Json = False,
+    fail_above: Above = None,
+    fail_above_age: AboveAge = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Show how far behind each processor is, in a line. Needs no worker, changes nothing.
+
+    With --fail-above or --fail-above-age it is a check for your monitoring.
+    """
+    import asyncio
+
+    from runnel.app import App
+    from runnel.status import check_lag, lag_as_json, read_status
+    from runnel.view.tables import print_lag
+
+    found = asyncio.run(read_status(find(target, App, redis_url)))
+    if json:
+        typer.echo(lag_as_json(found))
+    else:
+        print_lag(found)
+    check_lag(found, fail_above, fail_above_age)

@@ -1,4 +1,4 @@
-"""`runnel processor reset`."""
+"""`runnel processor reset` and `runnel processor delete`."""
 
 from typing import Annotated
 
@@ -20,24 +20,27 @@ Partitions = Annotated[
     list[int] | None, typer.Option("--partition", metavar="N", help="Only this one; can be repeated.", show_default=False)
 ]
 
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this only the plan is shown.")]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Change where a processor is.", rich_markup_mode=None)
+    group = typer.Typer(help="Change where a processor is, or forget it.", rich_markup_mode=None)
     group.callback()(_group)
     group.command()(reset)
+    group.command()(delete)
     app.add_typer(group, name="processor")
 
 
 def _group() -> None:
-    """Change where a processor is."""
+    """Change where a processor is, or forget it."""
 
 
 def reset(
     target: ProcessorTarget,
     start: Start,
     partition: Partitions = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this only the plan is shown.")] = False,
+    yes: Yes = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Set a processor's cursor back, so that events run again, or ahead, so that they are skipped.
@@ -57,10 +60,63 @@ def reset(
     async def work() -> None:
         async with app:
             store = await app.open()
+            await app.compare_stream(processor.stream)
             plan = await make_plan(store, processor, start, partition or ())
             print_plan(plan)
             if yes:
                 await carry_out(store, plan)
 
     asyncio.run(work())
+    _say(yes)
+
+
+def delete(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="PROCESSOR", help="The processor, or the app if --name is given.", show_default=False),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The name of one that is not in the code any more.", show_default=False),
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option("--stream", metavar="NAME", help="With --name: only on this stream.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also while a worker runs it, which is fenced.")] = False,
+    yes: Yes = False,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Forget a processor: its cursors go, and no event waits for it any more.
+
+    For one that is gone from the code, or has another name there: give the app and --name.
+    """
+    import asyncio
+
+    from runnel.app import App
+    from runnel.discovery import app_of
+    from runnel.errors import ConfigurationError
+    from runnel.processor import Processor
+    from runnel.unregister import carry_out, make_plan
+    from runnel.view.tables import print_removal
+
+    if name is None:
+        if stream is not None:
+            raise ConfigurationError("--stream goes with --name; a processor of the code has its stream")
+        processor = find(target, Processor, redis_url)
+        app, name, stream = app_of(processor), processor.options.name, processor.stream.name
+    else:
+        app = find(target, App, redis_url)
+
+    async def work(name: str) -> None:
+        async with app:
+            plan = await make_plan(app, name, stream)
+            print_removal(plan)
+            if yes:
+                await carry_out(await app.open(), plan, force=force)
+
+    asyncio.run(work(name))
+    _say(yes)
+
+
+def _say(yes: bool) -> None:
     typer.echo("Done." if yes else "Nothing is changed yet: --yes does it.")

@@ -6,15 +6,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-Advance = Callable[[int, int], None]
-"""Told the events sent, and the bytes read, since it was last called."""
+from attrs import frozen
+
+
+@frozen
+class Shown:
+    """What shows how far it is.
+
+    Attributes:
+        advance: Told the events sent, and the bytes read, since it was last called.
+        say: Prints a line on standard error, above the bar.
+    """
+
+    advance: Callable[[int, int], None]
+    say: Callable[[str], None]
 
 
 @contextmanager
-def progress(source: BinaryIO) -> Iterator[Advance]:
+def progress(source: BinaryIO) -> Iterator[Shown]:
     """Show how much of `source` is sent."""
     if not sys.stderr.isatty():
-        yield lambda events, size: None
+        yield Shown(lambda events, size: None, lambda text: print(text, file=sys.stderr, flush=True))
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -35,4 +47,4 @@ def progress(source: BinaryIO) -> Iterator[Advance]:
             done = state.fields["events"] + events
             bar.update(task, advance=size, events=done, rate=done / (state.elapsed or 1))
 
-        yield advance
+        yield Shown(advance, lambda text: bar.console.print(text, markup=False, highlight=False))

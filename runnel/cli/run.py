@@ -1,12 +1,16 @@
-"""`runnel run` and `runnel worker`: one worker in this process, or, with --reload, in a child that is started anew."""
+"""`runnel run` and `runnel worker`: a worker in this process, or several in others; --reload starts them anew."""
 
 import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from runnel.cli.failure import code
 from runnel.cli.targets import AppTarget, RedisUrl
+from runnel.signals import end_with
 
 
 class LogLevel(StrEnum):
@@ -34,6 +38,11 @@ Reload = Annotated[
 ]
 Level = Annotated[LogLevel | None, typer.Option("--log-level", help="How much is logged.", show_default="info")]
 Format = Annotated[LogFormat | None, typer.Option("--log-format", help="Lines, or JSON.", show_default="console")]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, help="How many worker processes.", show_default="1")
+]
+Member = Annotated[str | None, typer.Option("--member", hidden=True)]
+"""How a parent starts a worker: its number, and its end of the socket pair."""
 Live = Annotated[
     bool | None,
     typer.Option("--live/--no-live", help="The live view; by default on a terminal.", show_default=False),
@@ -49,6 +58,7 @@ def add_to(app: typer.Typer) -> None:
 def run(
     target: AppTarget,
     processors: Processors = None,
+    workers: Workers = 1,
     live: Live = None,
     reload: Reload = False,
     redis_url: RedisUrl = None,
@@ -56,61 +66,144 @@ def run(
     log_format: Format = None,
 ) -> None:
     """Run an app's processors, with a live view on a terminal, until Ctrl-C."""
+    if live and workers > 1:
+        raise typer.BadParameter("--live shows one worker, not --workers: leave one of them out")
     if live is None:
-        live = _is_terminal() and log_format is not LogFormat.JSON
-    _work(target, processors, live, reload, redis_url, log_level, log_format)
+        live = workers == 1 and _is_terminal() and log_format is not LogFormat.JSON
+    _start(_Options(target, processors, redis_url, log_level, log_format), workers, reload, live)
 
 
 def worker(
     target: AppTarget,
     processors: Processors = None,
+    workers: Workers = 1,
     reload: Reload = False,
     redis_url: RedisUrl = None,
     log_level: Level = None,
     log_format: Format = None,
+    member: Member = None,
 ) -> None:
     """Run an app's processors, with plain logs, until SIGINT or SIGTERM."""
-    _work(target, processors, False, reload, redis_url, log_level, log_format)
+    options = _Options(target, processors, redis_url, log_level, log_format)
+    if member is not None:
+        _work_in_crew(options, *map(int, member.split(":")))
+    else:
+        _start(options, workers, reload, live=False)
 
 
-def _work(
-    target: str,
-    processors: str | None,
-    live: bool,
-    reload: bool,
-    redis_url: str | None,
-    log_level: LogLevel | None,
-    log_format: LogFormat | None,
-) -> None:
+class _Options(NamedTuple):
+    """What is the same for a worker wherever it runs."""
+
+    target: str
+    processors: str | None
+    redis_url: str | None
+    log_level: LogLevel | None
+    log_format: LogFormat | None
+
+    @property
+    def names(self) -> Any:
+        """The processors to run."""
+        if self.processors is None:
+            return "all"
+        return [name.strip() for name in self.processors.split(",") if name.strip()]
+
+    def words(self) -> list[str]:
+        """The same options again, for a command line."""
+        given = {
+            "--processors": self.processors,
+            "--redis-url": self.redis_url,
+            "--log-level": self.log_level,
+            "--log-format": self.log_format,
+        }
+        return [self.target, *(f"{name}={value}" for name, value in given.items() if value is not None)]
+
+
+def _start(options: _Options, workers: int, reload: bool, live: bool) -> None:
     if reload:
         from runnel.reload import keep_restarting
 
         raise typer.Exit(keep_restarting([word for word in sys.argv[1:] if word != "--reload"]))
+    if workers > 1:
+        raise typer.Exit(_lead_crew(options, workers))
+    _work(options, live)
 
+
+def _work(options: _Options, live: bool) -> None:
     from contextlib import nullcontext
     from functools import partial
 
-    from runnel.app import App
-    from runnel.discovery import load
-    from runnel.logs import configure
     from runnel.worker import Worker
 
-    configure(log_level or "info", log_format.value if log_format else "console")
-    app = load(target, App)
-    if redis_url is not None:
-        app.override(redis_url=redis_url)
-    configure(log_level or app.settings.log_level, log_format.value if log_format else app.settings.log_format)
-    work = Worker(app)
+    work = Worker(_load(options))
     within = nullcontext
     if live:
         from runnel.view.live import LiveView
 
         within = partial(LiveView, work)  # type: ignore[assignment]
-    work.start("all" if processors is None else _names(processors), within=within)
+    work.start(options.names, within=lambda: _noted(within()))
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+@asynccontextmanager
+async def _noted(context: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+    """While the worker runs, note for later signals what they are to end the process with."""
+    end_with(0)
+    try:
+        async with context:
+            yield
+    except Exception as error:
+        end_with(code(error))
+        raise
+
+
+def _work_in_crew(options: _Options, number: int, channel: int) -> None:
+    from runnel.crew.member import Member
+    from runnel.worker import Worker
+
+    app = _load(options, number)
+    work = Worker(app)
+    member = Member(work, channel)
+    log = f"{options.log_level or app.settings.log_level} {options.log_format or app.settings.log_format}"
+    work.start(options.names, within=lambda: _noted(member), ready=lambda: member.say(log))
+
+
+def _lead_crew(options: _Options, workers: int) -> int:
+    from runnel.cli.failure import HALTED, SERVER, USAGE
+    from runnel.crew.decision import Crew, supervision_of
+    from runnel.crew.parent import lead
+    from runnel.logs import configure
+
+    def command(number: int, channel: int) -> Sequence[str]:
+        traceback = ["--traceback"] if "--traceback" in sys.argv else []
+        return [sys.executable, "-m", "runnel", "worker", *options.words(), *traceback, f"--member={number}:{channel}"]
+
+    def heard(log: str) -> None:
+        """The app may say how to log, and it is the workers that load it."""
+        level, style = log.split()
+        configure(level, "json" if style == "json" else "console")
+
+    heard(f"{options.log_level or 'info'} {options.log_format or 'console'}")
+    crew = Crew(
+        size=workers,
+        final=frozenset({HALTED}),
+        final_at_first=frozenset({USAGE, SERVER}),
+        strategy=supervision_of(workers),
+    )
+    return lead(crew, command, heard)
+
+
+def _load(options: _Options, number: int | None = None) -> Any:
+    """The app, with the options' server; and logging, as the options say or else the app."""
+    from runnel.app import App
+    from runnel.discovery import load
+    from runnel.logs import configure
+
+    level, style = options.log_level, options.log_format
+    configure(level or "info", style.value if style else "console", number)
+    app = load(options.target, App)
+    if options.redis_url is not None:
+        app.override(redis_url=options.redis_url)
+    configure(level or app.settings.log_level, style.value if style else app.settings.log_format, number)
+    return app
 
 
 def _is_terminal() -> bool:

@@ -1,11 +1,13 @@
 """`runnel send` and `runnel sendmany`."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from runnel.cli.targets import RedisUrl, StreamTarget, find
+from runnel.errors import ConfigurationError, StreamFull
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,6 +47,9 @@ def sendmany(
     target: StreamTarget,
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines; - is standard input.", show_default=False)],
     from_line: Annotated[int, typer.Option("--from-line", min=1, help="Begin at this line, to go on after a failure.")] = 1,
+    skip: Annotated[
+        str, typer.Option("--skip", metavar="LINES", help="Leave out these lines, like 3-5,9.", show_default=False)
+    ] = "",
     redis_url: RedisUrl = None,
 ) -> None:
     """Send one record for each line of a file, in order.
@@ -53,14 +58,15 @@ def sendmany(
     """
     import asyncio
 
+    from runnel.account import NO_LINES, Lines
     from runnel.bulk import send_lines
     from runnel.cli.progress import progress
     from runnel.discovery import app_of
-    from runnel.errors import ConfigurationError
     from runnel.stream import Stream
 
     stream = find(target, Stream, redis_url)
     app = app_of(stream)
+    left_out = Lines.read(skip) if skip else NO_LINES
     try:
         source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115
     except OSError as error:
@@ -68,9 +74,29 @@ def sendmany(
 
     async def work() -> int:
         async with app:
-            with progress(source) as advance:
-                return await send_lines(stream, source.fileno(), from_line=from_line, advance=advance)
+            with progress(source) as shown:
+                return await send_lines(
+                    stream,
+                    source.fileno(),
+                    from_line=from_line,
+                    skip=left_out,
+                    advance=shown.advance,
+                    on_full=_once(lambda full: shown.say(f"runnel: waiting for room: {full}")),
+                )
 
     with source:
         sent = asyncio.run(work())
     typer.echo(f"{sent:,} events sent", err=True)
+
+
+def _once(say: Callable[[StreamFull], None]) -> Callable[[StreamFull], None]:
+    """Say it the first time only: a partition may be full many times while a file is sent."""
+    said = False
+
+    def once(full: StreamFull) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            say(full)
+
+    return once

@@ -4,6 +4,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from runnel.signals import interrupt
+
 AppTarget = Annotated[str, typer.Argument(metavar="APP", help="The app: module:attribute.", show_default=False)]
 StreamTarget = Annotated[str, typer.Argument(metavar="STREAM", help="The stream: module:attribute.", show_default=False)]
 ProcessorTarget = Annotated[
@@ -30,6 +32,7 @@ def find(target: str, kind: type[T], redis_url: str | None) -> T:
 
     configure("error", "console")
     found = load(target, kind)
+    interrupt()  # what follows is run by asyncio
     if redis_url is not None:
         app_of(found).override(redis_url=redis_url)  # type: ignore[arg-type]
     return found

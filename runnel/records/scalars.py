@@ -5,6 +5,7 @@ others.
 """
 
 import base64
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from runnel.records.mismatch import Mismatch
+from runnel.records.mismatch import Mismatch, shortened
 from runnel.records.shapes import Classes, Dump, Key, Load, Shape
 
 
@@ -69,11 +70,17 @@ class Scalar(Shape):
         return self._key
 
 
+_BEYOND = 2.0**63
+"""Beyond this orjson reads an int as a float."""
+
+
 def _check_int(value: Any, _: object = None) -> Any:
     if value.__class__ is int:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)  # an IntEnum's member is stored, and comes back, as a plain int
+    if value.__class__ is float and _BEYOND <= abs(value) < math.inf:
+        raise Mismatch("int", value, f"expected int of at most 64 bits (in JSON), got {shortened(value)}")
     raise Mismatch("int", value)
 
 

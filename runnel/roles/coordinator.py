@@ -1,34 +1,36 @@
-"""The coordinator: which partitions this worker owns. It takes leases, prolongs them, and gives them back.
+"""The coordinator: which partitions this worker owns. It takes leases, and gives them back.
 
-It tells the supervisors of processors `Own` and `Disown`. It is the only one that acquires, renews and releases, and it
-stands down by its own clock before a lease can have ended in Redis.
+Its child, the member, says which partitions this worker is to have. It tells the supervisors of processors `Own` and
+`Disown`. It is the only one that acquires and releases; the heart (heart.py) prolongs leases for it. It stands down by its
+own clock before a lease can have ended in Redis.
 """
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 
 from attrs import define, field, frozen
 
-from runnel.actors import Actor, ActorRef
+from runnel.actors import Actor, ActorRef, OneForOne
 from runnel.errors import StoreError, StoreUnavailable
 from runnel.processor import Processor
 from runnel.roles.committer import Fenced
+from runnel.roles.control import post, released
+from runnel.roles.heart import Heart
 from runnel.roles.lease import Lease
-from runnel.roles.processor import Disown, Disowned, Halt, Own, ProcessorMessage, Ready
+from runnel.roles.member import MARGIN, Freed, Join, Member, MemberMessage, Retire, Wanted
+from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
+from runnel.roles.slot import Slot
 from runnel.store import scripts
-from runnel.store.keys import PartitionKeys
+from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.scripts import Acquired, Held
 
 log = logging.getLogger(__name__)
 
-BEATS = 4
-"""Renewals within a lease."""
-
-MARGIN = 0.1
-"""The share of a lease before whose end its owner stands down, by its own clock."""
+RETRY = 0.2
+"""Seconds until partitions are asked for again from a server that is away."""
 
 
 # ── messages ──
@@ -42,85 +44,95 @@ class Leave:
 
 
 @frozen
-class _Beat:
-    pass
+class _Join:
+    processor: str
 
 
 @frozen
-class _Renewed:
-    sent_at: float
-    leases: Sequence[Lease]
-    answers: Sequence[bool | StoreError]
+class _LookAround:
+    """Stand down where a lease is about to end; acquire what is due."""
 
 
 @frozen
 class _Acquired:
     sent_at: float
-    slots: "Sequence[Slot]"
+    slots: Sequence[Slot]
     answers: Sequence[Acquired | Held | StoreError]
 
 
 @frozen
-class _Released:
-    slot: "Slot"
+class _Unanswered:
+    slots: Sequence[Slot]
+    error: Exception
 
 
 @frozen
-class _Unreachable:
-    error: Exception
-    slots: "Sequence[Slot]" = ()
+class _Released:
+    leases: Sequence[Lease]
 
 
-CoordinatorMessage = Ready | Disowned | Halt | Fenced | Leave | _Beat | _Renewed | _Acquired | _Released | _Unreachable
+CoordinatorMessage = (
+    Ready
+    | Wanted
+    | Freed
+    | Disowned
+    | Fenced
+    | Halt
+    | Leave
+    | _Join
+    | _LookAround
+    | _Acquired
+    | _Unanswered
+    | _Released
+)
 
 
-@define(eq=False)
-class Slot:
-    """A partition of a processor that this worker is to own, and the lease while it does."""
-
-    processor: Processor
-    keys: PartitionKeys
-    supervisor: "ActorRef[ProcessorMessage]"
-    retry_at: float
-    lease: Lease | None = None
-    nonce: bytes = b""
-    busy: bool = False
-
-    def call(self, worker: str) -> scripts.Call[Acquired | Held]:
-        """The acquire; sent again with the same nonce until it is answered."""
-        options = self.processor.options
-        self.nonce = self.nonce or secrets.token_hex(8).encode()
-        return scripts.acquire(
-            self.keys, options.name, worker=worker, nonce=self.nonce, lease=options.lock_expiry, start=options.start
-        )
-
-
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Coordinator(Actor[CoordinatorMessage]):
     """Owns the leases of this worker.
 
     Args:
         worker: Its id, as others see it in Redis.
+        app: The app's keys.
         link: For acquiring and releasing.
-        renewals: A connection for renewals only, which nothing else may hold up.
+        heart: Renews its leases.
+        make_member: Makes the member, which is to tell this coordinator what it is to have.
         halted: Told when a handler's failure is to stop the worker.
     """
 
     worker: str
+    app: AppKeys
     link: Link
-    renewals: Link
+    heart: Heart
+    make_member: "Callable[[ActorRef[CoordinatorMessage]], Member]"
     halted: "asyncio.Future[Exception]"
+    member: "ActorRef[MemberMessage]" = field(init=False)
     slots: dict[tuple[str, int], Slot] = field(factory=dict)
+    giving_back: list[Lease] = field(factory=list)
     leaving: "asyncio.Future[None] | None" = None
-    renewing: bool = False
+    releasing: bool = False
     acquiring: bool = False
-    beating: bool = False
     away: bool = False
+
+    async def on_start(self) -> None:
+        self.member = self.spawn(
+            lambda: self.make_member(self.ref),
+            name="member",
+            mailbox=CONTROL_MAILBOX,
+            supervision=OneForOne(decide=escalate),
+        )
+        self._stand_down()
 
     async def receive(self, message: CoordinatorMessage) -> None:
         match message:
             case Ready(processor, supervisor):
                 self._add(processor, supervisor)
+            case _Join(name):
+                self.member.tell_nowait(Join(name))
+            case Wanted(name, partitions):
+                self._want(name, partitions)
+            case Freed(name, partitions):
+                self._freed(name, partitions)
             case Disowned(lease):
                 self._give_back(lease)
             case Fenced(lease):
@@ -129,69 +141,78 @@ class Coordinator(Actor[CoordinatorMessage]):
                 if not self.halted.done():
                     self.halted.set_result(error)
             case Leave(left):
-                self._leave(left)
-            case _Beat():
-                self._beat()
-            case _Renewed(sent_at, leases, answers):
-                self._renewed(sent_at, leases, answers)
+                self.leaving = left
+                self.member.tell_nowait(Retire())
+            case _LookAround():
+                self._stand_down()
             case _Acquired(sent_at, slots, answers):
                 self._acquired(sent_at, slots, answers)
-            case _Released(slot):
-                slot.lease, slot.busy = None, False
-            case _Unreachable(error, slots):
-                self._unreachable(error, slots)
-        self._go_on()
-
-    async def on_stop(self) -> None:
-        """Give back what is still held: the processors below have stopped by now, after a failure too."""
-        for slot in self.slots.values():
-            if slot.lease is not None:
-                await self._release(slot.lease)
-        await self.link.close()
-        await self.renewals.close()
-
-    def statistics(self) -> dict[str, object]:
-        return {"partitions": len(list(self._leases())), "of": len(self.slots)}
-
-    def _leases(self) -> Iterable[Lease]:
-        return [slot.lease for slot in self.slots.values() if slot.lease is not None]
-
-    def _go_on(self) -> None:
+            case _Unanswered(slots, error):
+                self._unanswered(slots, error)
+            case _Released(leases):
+                self._released(leases)
         self._acquire()
-        if self.leaving is not None and not self.leaving.done() and not any(self._leases()):
+        self._release_some()
+        if self.leaving is not None and not self.leaving.done() and self._has_nothing():
             self.leaving.set_result(None)
 
-    # ── processors ──
+    async def on_stop(self) -> None:
+        """Give back what is still held: the processors and the heart have stopped by now, after a failure too."""
+        await self._release(self._leases(), timeout=2)
+        await self.link.close()
+
+    def statistics(self) -> dict[str, object]:
+        return {"partitions": len(self._leases()), "of": len(self.slots)}
+
+    def _leases(self) -> list[Lease]:
+        return [slot.lease for slot in self.slots.values() if slot.lease is not None]
+
+    def _has_nothing(self) -> bool:
+        return not (self.acquiring or any(slot.wanted or slot.lease is not None for slot in self.slots.values()))
+
+    def _slots(self, name: str) -> Iterable[Slot]:
+        return [slot for (processor, _), slot in self.slots.items() if processor == name]
+
+    # ── what to have ──
 
     def _add(self, processor: Processor, supervisor: "ActorRef[ProcessorMessage]") -> None:
-        retry_at = self.clock.monotonic() + processor.options.join_delay
+        name = processor.options.name
+        if known := self._slots(name):
+            for slot in known:
+                slot.supervisor = supervisor
+                if slot.lease is not None:  # its supervisor was restarted, and may find an old `Own` in its mailbox: begin anew
+                    slot.lease.lost = True
+                    supervisor.tell_nowait(Disown(slot.lease))
+            return
         for keys in processor.stream.partitions:
-            slot = self.slots.get((processor.options.name, keys.number))
-            if slot is None:
-                self.slots[processor.options.name, keys.number] = Slot(processor, keys, supervisor, retry_at)
-                continue
-            slot.supervisor = supervisor
-            if slot.lease is not None:  # the processor was restarted, and what it did last is not known: begin anew
-                self._give_back(slot.lease)
-        if processor.options.join_delay:
-            self.set_timer(("join", processor.options.name), _Beat(), processor.options.join_delay)
-        if not self.beating:
-            self.beating = True
-            self._beat()
+            self.slots[name, keys.number] = Slot(processor, keys, supervisor)
+        self.set_timer(("join", name), _Join(name), processor.options.join_delay)
+
+    def _want(self, name: str, partitions: frozenset[int]) -> None:
+        for slot in self._slots(name):
+            slot.wanted = slot.keys.number in partitions
+            slot.retry_at = 0.0
+            if slot.lease is not None and not slot.wanted:
+                slot.supervisor.tell_nowait(Disown(slot.lease))
+
+    def _freed(self, name: str, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            if (slot := self.slots.get((name, partition))) is not None:
+                slot.retry_at = 0.0
 
     # ── taking ──
 
     def _acquire(self) -> None:
-        if self.acquiring or self.leaving is not None:
+        if self.acquiring:
             return
         now = self.clock.monotonic()
-        slots = [slot for slot in self.slots.values() if slot.lease is None and slot.retry_at <= now]
+        slots = [slot for slot in self.slots.values() if slot.is_missing and slot.retry_at <= now]
         if slots:
             self.acquiring = True
             self.pipe_to_self(
                 self.link.run([slot.call(self.worker) for slot in slots]),
                 lambda answers: _Acquired(now, slots, answers),
-                lambda error: _Unreachable(error, slots),
+                lambda error: _Unanswered(slots, error),
             )
 
     def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[Acquired | Held | StoreError]) -> None:
@@ -202,97 +223,93 @@ class Coordinator(Actor[CoordinatorMessage]):
                     self._own(slot, answer, sent_at)
                 case Held(owner, left):
                     slot.nonce = b""
-                    slot.retry_at = self.clock.monotonic() + min(left, slot.processor.options.lock_expiry / BEATS)
+                    slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
                     log.debug("partition held by another worker", extra={"owner": owner, "left": left})
                 case _:
                     raise answer
+        self._renew_these()
+        self._retry_later(slots)
 
     def _own(self, slot: Slot, acquired: Acquired, sent_at: float) -> None:
         lease = Lease.of(slot.processor, slot.keys, acquired, sent_at + slot.processor.options.lock_expiry)
-        slot.lease, slot.nonce = lease, b""
-        if self.leaving is not None:
-            self._give_back(lease)
-        else:
+        slot.lease, slot.nonce, slot.is_void = lease, b"", False
+        if slot.wanted:
             log.debug("partition acquired", extra=lease.log_fields)
             slot.supervisor.tell_nowait(Own(lease))
+        else:
+            self._give_back(lease)
 
-    # ── keeping ──
-
-    def _beat(self) -> None:
-        """Renew, and stand down where renewals have not been answered for too long."""
-        now = self.clock.monotonic()
-        for lease in self._leases():
-            if not lease.lost and now >= lease.deadline - MARGIN * lease.processor.options.lock_expiry:
-                self._lose(lease, "not renewed in time")
-        leases = [lease for lease in self._leases() if not lease.lost]
-        if leases and not self.renewing:
-            self.renewing = True
-            self.pipe_to_self(
-                self.renewals.run([self._renewal(lease) for lease in leases], timeout=self._interval()),
-                lambda answers: _Renewed(now, leases, answers),
-                _Unreachable,
-            )
-        self.set_timer("beat", _Beat(), self._interval())
-
-    def _interval(self) -> float:
-        return min(slot.processor.options.lock_expiry for slot in self.slots.values()) / BEATS
-
-    def _renewal(self, lease: Lease) -> scripts.Call[bool]:
-        options = lease.processor.options
-        return scripts.renew(lease.keys, options.name, lease.token, options.lock_expiry)
-
-    def _renewed(self, sent_at: float, leases: Sequence[Lease], answers: Sequence[bool | StoreError]) -> None:
-        self.renewing = self.away = False
-        for lease, answer in zip(leases, answers, strict=True):
-            if isinstance(answer, StoreError):
-                raise answer
-            if answer:
-                lease.deadline = sent_at + lease.processor.options.lock_expiry
-            else:
-                self._lose(lease, "fenced")
-
-    def _unreachable(self, error: Exception, slots: Sequence[Slot]) -> None:
+    def _unanswered(self, slots: Sequence[Slot], error: Exception) -> None:
         if not isinstance(error, StoreUnavailable):
             raise error
         if not self.away:
             self.away = True
-            log.warning("the server is away, trying again", extra={"worker": self.worker, "error": str(error)})
-        if not slots:
-            self.renewing = False
-            return
+            log.warning("cannot acquire, trying again", extra={"worker": self.worker, "error": str(error)})
         self.acquiring = False
         for slot in slots:
-            slot.retry_at = self.clock.monotonic() + 0.2
-        self.set_timer("retry", _Unreachable(error), 0.25)
+            slot.retry_at = self.clock.monotonic() + RETRY
+        self._retry_later(slots)
 
-    # ── giving back ──
+    def _retry_later(self, slots: Iterable[Slot]) -> None:
+        due = [slot.retry_at for slot in slots if slot.is_missing]
+        if due:
+            self.set_timer("retry", _LookAround(), max(0.0, min(due) - self.clock.monotonic()))
+
+    # ── keeping ──
+
+    def _renew_these(self) -> None:
+        self.heart.leases = [lease for lease in self._leases() if not lease.lost]
+
+    def _stand_down(self) -> None:
+        """Give up leases that are about to end, and look again in time for the next."""
+        now, pause = self.clock.monotonic(), self.heart.interval
+        for lease in self._leases():
+            left = lease.deadline - MARGIN * lease.processor.options.lock_expiry - now
+            if left <= 0:
+                self._lose(lease, "not renewed in time")
+            else:
+                pause = min(pause, left)
+        self.set_timer("stand down", _LookAround(), pause)
 
     def _lose(self, lease: Lease, why: str) -> None:
         """The lease is void: stop what runs under it at once, commit nothing, and acquire anew."""
         slot = self.slots[lease.processor.options.name, lease.keys.number]
-        if slot.lease is lease:
+        if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
             log.warning("partition lost", extra={**lease.log_fields, "worker": self.worker, "reason": why})
-            lease.lost = True
+            slot.is_void = lease.lost = True
             slot.supervisor.tell_nowait(Disown(lease))
+            self._renew_these()
 
-    def _leave(self, left: "asyncio.Future[None]") -> None:
-        self.leaving = left
-        for slot in self.slots.values():
-            if slot.lease is not None:
-                slot.supervisor.tell_nowait(Disown(slot.lease))
+    # ── giving back ──
 
     def _give_back(self, lease: Lease) -> None:
         slot = self.slots[lease.processor.options.name, lease.keys.number]
-        if slot.lease is lease and not slot.busy:
-            slot.busy = True
-            self.pipe_to_self(self._release(lease), lambda _: _Released(slot))
+        if slot.lease is lease and lease not in self.giving_back:
+            self.giving_back.append(lease)
 
-    async def _release(self, lease: Lease) -> None:
-        async with lease.lock.writer:  # no commit is under way any more, and none begins
-            lease.lost = True
+    def _release_some(self) -> None:
+        if self.giving_back and not self.releasing:
+            self.releasing = True
+            leases = list(self.giving_back)
+            self.pipe_to_self(self._release(leases), lambda _: _Released(leases))
+
+    async def _release(self, leases: Sequence[Lease], timeout: float = 5.0) -> None:
+        async with AsyncExitStack() as stack:
+            for lease in leases:  # no commit is under way any more, and none begins
+                await lease.lock.writer.acquire()
+                stack.callback(lease.lock.writer.release)
+                lease.lost = True
             try:
-                await self.link.call(scripts.release(lease.keys, lease.processor.options.name, lease.token))
+                calls = [scripts.release(lease.keys, lease.processor.options.name, lease.token) for lease in leases]
+                await self.link.run(calls, timeout=timeout)
+                await post(self.link, self.app, released(leases))
             except StoreError as error:
-                log.warning(
-                    "partition not released, its lease ends by itself", extra={**lease.log_fields, "error": str(error)}
-                )
+                said = {"partitions": len(leases), "error": str(error)}
+                log.warning("partitions not released, their leases end by themselves", extra=said)
+
+    def _released(self, leases: Sequence[Lease]) -> None:
+        self.releasing = False
+        for lease in leases:
+            self.giving_back.remove(lease)
+            self.slots[lease.processor.options.name, lease.keys.number].lease = None
+        self._renew_these()

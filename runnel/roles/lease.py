@@ -5,8 +5,9 @@ from attrs import define, field
 
 from runnel.position import Position
 from runnel.processor import Processor
+from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Acquired, Token
+from runnel.store.scripts import Acquired, Call, Token
 
 
 @define(eq=False)
@@ -21,6 +22,7 @@ class Lease:
         deadline: When it ends, by this worker's monotonic clock, counted from sending the last renewal that was
             answered: always before it ends in Redis.
         count_before: How many entries were done when the lease was taken.
+        renewal: The call that prolongs it.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -33,6 +35,7 @@ class Lease:
     position: Position
     deadline: float
     count_before: int
+    renewal: Call[bool]
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=RWLock)
@@ -40,7 +43,20 @@ class Lease:
     @classmethod
     def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float) -> "Lease":
         """The lease that an `acquire` gave."""
-        return cls(processor, keys, acquired.token, Position(acquired.cursor, acquired.count), deadline, acquired.count)
+        name, seconds = processor.options.name, processor.options.lock_expiry
+        return cls(
+            processor=processor,
+            keys=keys,
+            token=acquired.token,
+            position=Position(acquired.cursor, acquired.count),
+            deadline=deadline,
+            count_before=acquired.count,
+            renewal=scripts.renew(keys, name, acquired.token, seconds),
+        )
+
+    def renewed(self, sent_at: float) -> None:
+        """A renewal sent at that moment was answered: it cannot have ended in Redis before this deadline."""
+        self.deadline = sent_at + self.processor.options.lock_expiry
 
     @property
     def log_fields(self) -> dict[str, object]:

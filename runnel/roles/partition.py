@@ -21,6 +21,9 @@ from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 
 log = logging.getLogger(__name__)
 
+SELDOM = 600
+"""How many calls that got nowhere, a second apart, between two warnings of them."""
+
 
 # ── messages ──
 
@@ -123,6 +126,8 @@ class Partition(Actor[PartitionMessage]):
             return False
         if isinstance(message, TimeIsUp):
             return False
+        if message.feed is not self.feed:  # of an earlier incarnation, which this one's feed has replaced
+            return await self.fill(timeout)
         self.batches_in_hand += 1
         self.position.take_in(message.entries)
         return True
@@ -212,5 +217,10 @@ class Partition(Actor[PartitionMessage]):
         self._count_attempt()
         self.position.out = 0
         if self.attempts > 1:
-            log.warning("function ended without doing an event", extra=self.lease.log_fields)
-            await self.clock.sleep(min(0.01 * 2**self.attempts, 1.0))
+            if self.attempts == 2 or not self.attempts % SELDOM:
+                log.warning(
+                    "function ended without doing an event, and is called again: "
+                    "it must loop over its events, as in `async for record in events.records()`",
+                    extra=self.lease.log_fields,
+                )
+            await self.clock.sleep(min(0.01 * 2 ** min(self.attempts, 10), 1.0))

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
 from runnel.errors import HandlerFailed
+from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
 from runnel.roles.lease import Lease
@@ -98,13 +99,8 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
-    supervision: Strategy | None = None
 
     async def on_start(self) -> None:
-        policy = self.processor.options.exception_policy
-        self.supervision = OneForOne(
-            intensity=5, period=60, backoff=Backoff(0.1, max=5), decide=lambda error: directive(policy, error)
-        )
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -146,7 +142,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             lambda: Partition(lease, reader, committer),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=ROOM,
-            supervision=self.supervision,
+            supervision=supervision(self.processor.options.exception_policy),
         )
         self.watch(partition)
         log.debug("partition started", extra=lease.log_fields)
@@ -167,3 +163,14 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             halted = HandlerFailed(str(error))
             halted.__cause__ = error.__cause__
             self.coordinator.tell_nowait(Halt(halted))
+
+
+def supervision(policy: ExceptionPolicy) -> Strategy:
+    """Of one partition, by itself: others of its processor are none the worse for it.
+
+    What fails outside of an event, such as a database that the function opens before its loop, or a sink of dead letters
+    that is full, is tried again until it works: with this backoff the intensity is never reached.
+    """
+    return OneForOne(
+        intensity=100, period=60, backoff=Backoff(0.1, max=5), decide=lambda error: directive(policy, error)
+    )

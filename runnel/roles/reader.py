@@ -36,7 +36,7 @@ class Batch:
     """Entries of a partition, in order. To a partition actor."""
 
     entries: list[tuple[bytes, list[bytes]]]
-    lease: Lease
+    feed: "Feed"
 
 
 @define(eq=False, kw_only=True)
@@ -197,7 +197,7 @@ class Reader(Actor[ReaderMessage]):
             feed.full_since = now
             self._weigh(feed, entries)
             self.events_read += len(entries)
-            batches.append((feed, Batch(entries=entries, lease=feed.lease)))
+            batches.append((feed, Batch(entries=entries, feed=feed)))
         return batches
 
     def _weigh(self, feed: Feed, entries: list[tuple[bytes, list[bytes]]]) -> None:

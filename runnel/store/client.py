@@ -7,6 +7,7 @@ plain `redis.asyncio` client.
 import asyncio
 import contextlib
 import logging
+import threading
 import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -18,11 +19,14 @@ from redis.asyncio import Redis as Redis  # for the type of app.redis: no other 
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool as BlockingPool
 from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry as BlockingRetry
 
 from runnel.clock import Clock
 from runnel.errors import ConfigurationError
-from runnel.store.embedded import EmbeddedServer, embedded_path, start_embedded
+from runnel.store.blocking import BlockingLink
+from runnel.store.embedded import EmbeddedServer, GivenUp, embedded_path, start_embedded
 from runnel.store.link import Link, store_error
 
 log = logging.getLogger(__name__)
@@ -79,7 +83,7 @@ class Store:
             if self._is_fit:
                 return
             if self._is_embedded and self._embedded is None:
-                self._embedded = await _started(embedded_path(self._url))
+                self._embedded = await _Starting(embedded_path(self._url)).server()
             try:
                 await self._check(self.redis)
             except BaseException:
@@ -105,6 +109,11 @@ class Store:
         self._links.add(link)
         return link
 
+    def blocking_link(self, timeout: float) -> BlockingLink:
+        """A new connection for a thread, whose exchanges may take `timeout` seconds; the store must be open."""
+        pool = BlockingPool.from_url(self._server_url(), **_options(BlockingRetry(NoBackoff(), 0), timeout))
+        return BlockingLink(pool.make_connection(), self.where)
+
     async def command(self, *args: Any) -> Any:
         """One command over a pooled connection, with errors of ours; never sent twice."""
         try:
@@ -116,19 +125,15 @@ class Store:
     def _is_embedded(self) -> bool:
         return self._url.startswith("embedded:")
 
+    def _server_url(self) -> str:
+        return self._url if self._embedded is None else f"unix://{self._embedded.socket}"
+
     def _client(self) -> Redis:
-        url = self._url if self._embedded is None else f"unix://{self._embedded.socket}"
+        url = self._server_url()
         check_scheme(url)
         try:
-            pool = ConnectionPool.from_url(
-                url,
-                protocol=3,
-                legacy_responses=False,
-                socket_timeout=None,  # a link bounds its exchanges itself; redis-py's way costs a task each
-                socket_connect_timeout=5,
-                retry=Retry(NoBackoff(), 0),  # redis-py would resend writes that may have taken effect
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-            )
+            # No timeout: a link bounds its exchanges itself, and redis-py's way costs a task each.
+            pool = ConnectionPool.from_url(url, **_options(Retry(NoBackoff(), 0), None))
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"redis_url {self.where!r} is not a URL of a Redis server: {error}") from error
         return Redis.from_pool(pool)
@@ -173,18 +178,53 @@ class Store:
             self._closer.__anext__().__await__().__next__()  # it yields without awaiting anything
 
 
-async def _started(path: Path) -> EmbeddedServer:
-    starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, path))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:  # the thread goes on: what it has started must not be kept running for nobody
-        starting.add_done_callback(_close_unwanted)
-        raise
+def _options(retry: Any, timeout: float | None) -> dict[str, Any]:
+    """What both kinds of connection have in common. No retries: redis-py would resend writes that may have taken effect."""
+    return {
+        "protocol": 3,
+        "legacy_responses": False,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": 5,
+        "retry": retry,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
 
 
-def _close_unwanted(starting: asyncio.Future[EmbeddedServer]) -> None:
-    if starting.exception() is None:
-        starting.result().close()
+class _Starting:
+    """The start of an embedded server, in a thread. Whoever waits may be cancelled: then nothing stays in use.
+
+    The thread cannot be cancelled, and it may be done before the event loop hears of it. So one lock decides who has the
+    server: the waiter, or nobody.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._wanted = True
+        self._server: EmbeddedServer | None = None
+
+    async def server(self) -> EmbeddedServer:
+        """Wait for it."""
+        try:
+            return await asyncio.to_thread(self._start)
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+
+    def _start(self) -> EmbeddedServer:
+        server = start_embedded(self._path, wanted=lambda: self._wanted)
+        with self._lock:
+            if self._wanted:
+                self._server = server
+                return server
+        server.close()
+        raise GivenUp
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._wanted = False
+        if self._server is not None:
+            self._server.close()
 
 
 def check_scheme(url: str) -> None:
@@ -207,4 +247,5 @@ def check_scheme(url: str) -> None:
 def without_credentials(url: str) -> str:
     """The URL as it may be shown: user name, password and query (which may hold one) left out."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return shown if "://" in shown else shown.replace(":", "://", 1)  # urllib drops the slashes before an empty host

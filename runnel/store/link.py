@@ -87,20 +87,13 @@ class Link:
         await self._connection.disconnect(nowait=True)
 
     async def _run_once(self, calls: Sequence[Call[T]], timeout: float) -> list[T | StoreError]:
-        replies = await self._exchange(
-            [(b"EVALSHA", c.script.sha, len(c.keys), *c.keys, *c.args) for c in calls], timeout
-        )
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, _UnknownScript)]
-        if unknown:  # it did not run: the server was restarted, or somebody flushed its scripts
-            again = [
-                (b"EVAL", calls[i].script.source, len(calls[i].keys), *calls[i].keys, *calls[i].args) for i in unknown
-            ]
-            for i, reply in zip(unknown, await self._exchange(again, timeout), strict=True):
+        replies = await self._exchange([by_digest(call) for call in calls], timeout)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, UnknownScript)]
+        if unknown:
+            again = await self._exchange([by_source(calls[i]) for i in unknown], timeout)
+            for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
-        return [
-            reply if isinstance(reply, StoreError) else call.parse(reply)
-            for call, reply in zip(calls, replies, strict=True)
-        ]
+        return parsed(calls, replies)
 
     async def _exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float | None) -> list[Any]:
         connection = self._connection
@@ -121,13 +114,8 @@ class Link:
     async def _reply(self) -> Any:
         try:
             return await self._connection.read_response()
-        except redis_errors.NoScriptError:
-            return _UnknownScript()
         except redis_errors.ResponseError as error:
-            refusal = store_error(error, self._where)
-            if isinstance(refusal, StoreUnavailable):
-                raise
-            return refusal
+            return refusal(error, self._where)
 
 
 def packed(commands: Sequence[tuple[Any, ...]]) -> bytes:
@@ -141,12 +129,46 @@ def packed(commands: Sequence[tuple[Any, ...]]) -> bytes:
     return b"".join(parts)
 
 
-class _UnknownScript(StoreError):
-    """The server does not know the script's digest; the script did not run."""
+class UnknownScript(StoreError):
+    """The server does not know the script's digest, since it was restarted or its scripts were flushed; it did not run."""
 
 
-_CHANGING = ("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+def by_digest(call: Call[Any]) -> tuple[Any, ...]:
+    """The command that runs a script which the server knows."""
+    return (b"EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+
+
+def by_source(call: Call[Any]) -> tuple[Any, ...]:
+    """The command that runs a script and lets the server know it."""
+    return (b"EVAL", call.script.source, len(call.keys), *call.keys, *call.args)
+
+
+def parsed(calls: Sequence[Call[T]], replies: Sequence[Any]) -> list[T | StoreError]:
+    """The answers of calls; of one that was refused, the error."""
+    return [
+        reply if isinstance(reply, StoreError) else call.parse(reply)
+        for call, reply in zip(calls, replies, strict=True)
+    ]
+
+
+def refusal(error: redis_errors.ResponseError, where: str) -> StoreError:
+    """An error as the reply to one command; one that says that the server cannot serve now is raised again."""
+    if isinstance(error, redis_errors.NoScriptError):
+        return UnknownScript()
+    meant = store_error(error, where)
+    if isinstance(meant, StoreUnavailable):
+        raise error
+    return meant
+
+
+_CHANGING = (
+    *("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"),
+    *("BUSY ", "MISCONF", "NOREPLICAS"),  # somebody's slow script, a full disk, replicas that are away
+)
 """Replies of a server that cannot serve now, but it or another one soon will."""
+
+_NO_PASSWORD = ("HELLO must be called", "Authentication required", "NOAUTH")
+"""How a server says that none was given."""
 
 
 def store_error(error: Exception, where: str) -> StoreError:
@@ -155,6 +177,8 @@ def store_error(error: Exception, where: str) -> StoreError:
         error = error.__cause__  # on a new connection redis-py hides it in a ConnectionError
     said = str(error) or type(error).__name__
     match error:
+        case redis_errors.AuthenticationError() if said.startswith(_NO_PASSWORD):
+            return StoreRefused(f"{where} needs a password: redis://:PASSWORD@host")
         case redis_errors.AuthenticationError() | redis_errors.AuthorizationError():
             return StoreRefused(f"{where} refused the user name or password of redis_url: {said}")
         case redis_errors.ReadOnlyError() | redis_errors.ConnectionError() | redis_errors.TimeoutError() | OSError():

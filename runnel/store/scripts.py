@@ -55,7 +55,11 @@ def _load(name: str) -> Script:
 
 SCRIPTS = {
     name: _load(name)
-    for name in ("append", "acquire", "renew", "release", "commit", "trim", "register", "reset", "measure", "look")
+    for name in (
+        *("append", "acquire", "renew", "release", "commit", "trim"),
+        *("register", "unregister", "reset", "measure", "look"),
+        *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
+    )
 }
 
 
@@ -191,13 +195,14 @@ def acquire(
 
 def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[bool]:
     """Prolong a lease to `lease` seconds from now; False when the token is void."""
-    args = (token.epoch, token.nonce, b"%d" % round(lease * 1000))
-    return Call(SCRIPTS["renew"], (keys.slot(processor),), args, _is_ok)
+    args = (token.epoch, token.nonce, b"%d" % round(lease * 1000), processor)
+    return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
 def release(keys: PartitionKeys, processor: str, token: Token) -> Call[bool]:
     """Give a partition back; False when the token is void."""
-    return Call(SCRIPTS["release"], (keys.slot(processor),), (token.epoch, token.nonce), _is_ok)
+    args = (token.epoch, token.nonce, processor)
+    return Call(SCRIPTS["release"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
 def commit(
@@ -219,6 +224,16 @@ def trim(keys: PartitionKeys) -> Call[int]:
 def register(keys: PartitionKeys, processor: str, start: Start) -> Call[bool]:
     """Note a processor in a partition; False when it was noted already."""
     return Call(SCRIPTS["register"], (keys.cursors, keys.log, keys.slot(processor)), (processor, start), bool)
+
+
+def unregister(keys: PartitionKeys, processor: str, *, force: bool) -> Call[Held | None]:
+    """Forget a processor in a partition, and fence its owner if it is forced; else the answer may be who that is."""
+
+    def answer(reply: list[Any]) -> Held | None:
+        return Held(reply[1].decode(), reply[2] / 1000) if reply[0] == b"HELD" else None
+
+    args = (processor, "force" if force else "ask")
+    return Call(SCRIPTS["unregister"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
 
 
 def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> Call[bytes]:
@@ -256,6 +271,10 @@ class Look:
     added: int
     length: int
     first: str
+    next: str
+    """The first entry after the cursor; without a cursor the first one held."""
+    now: float
+    """The server's clock, in seconds since the epoch."""
 
 
 def look(keys: PartitionKeys, processor: str) -> Call[Look]:
@@ -272,6 +291,8 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             added=reply[6],
             length=reply[7],
             first=reply[8].decode(),
+            next=reply[9].decode(),
+            now=reply[10] / 1000,
         )
 
     return Call(SCRIPTS["look"], (keys.slot(processor), keys.cursors, keys.log), (processor,), answer)

@@ -37,6 +37,7 @@ class LiveView:
 
     async def __aenter__(self) -> "LiveView":
         self._began = self.worker.app.clock.monotonic()
+        self.worker.on_end(self._meter.ended)
         self._live = Live(
             console=self.console,
             auto_refresh=False,
@@ -59,8 +60,8 @@ class LiveView:
             await self._drawing
         self._restore()
         self._live.stop()
-        done = self._meter.done
-        self.console.print(f"{self.worker.app.name}: {done:,} events done", highlight=False)
+        if self.worker.snapshot() is not None:  # or it never came to run
+            self.console.print(f"{self.worker.app.name}: {self._meter.done:,} events done", highlight=False)
 
     async def _draw_on(self) -> None:
         clock = self.worker.app.clock

@@ -21,14 +21,22 @@ class Meter:
 
     def update(self, tree: ActorSnapshot, now: float) -> None:
         """Take in a snapshot of `now` (seconds, monotonic)."""
-        for path, done in events_done(tree).items():
-            self.done += max(0, done - self._seen.get(path, 0))
-            self._seen[path] = done
+        self._count(tree)
         self._history.append((now, self.done))
         while len(self._history) > 2 and now - self._history[0][0] > WINDOW:
             self._history.popleft()
         then, before = self._history[0]
         self.rate = (self.done - before) / (now - then) if now > then else 0.0
+
+    def ended(self, actor: ActorSnapshot) -> None:
+        """Take in the last snapshot of an actor that stopped: it has done something since it was last seen."""
+        self._count(actor)
+        self._seen.pop(actor.path, None)
+
+    def _count(self, tree: ActorSnapshot) -> None:
+        for path, done in events_done(tree).items():
+            self.done += max(0, done - self._seen.get(path, 0))
+            self._seen[path] = done
 
 
 def events_done(tree: ActorSnapshot) -> dict[str, int]:

@@ -1,16 +1,24 @@
 """Tables that commands print: plain functions from results to what rich renders."""
 
+from collections.abc import Sequence
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from runnel.reset import Move, Plan
-from runnel.status import PartitionStatus, ProcessorStatus, Status
+from runnel.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
+from runnel.unregister import RemovalPlan
 
 
 def print_status(status: Status) -> None:
     """Print how an app stands."""
     Console(highlight=False).print(status_view(status), soft_wrap=False)
+
+
+def print_lag(status: Status) -> None:
+    """Print how far behind an app's processors are."""
+    Console(highlight=False).print(lag_view(status))
 
 
 def print_plan(plan: Plan) -> None:
@@ -20,26 +28,49 @@ def print_plan(plan: Plan) -> None:
 
 def status_view(status: Status) -> RenderableType:
     """An app: a table for each processor, and totals."""
-    lag = sum(each.lag for each in status.processors)
     head = Text(f"{status.app} on {status.server}: ", style="bold")
-    head.append("caught up" if not lag else f"{lag:,} events to do", style="green" if not lag else "yellow")
-    return Group(head, *(_processor(each) for each in status.processors))
+    if status.lag:
+        head.append(f"{_many(status.lag, 'event')} to do", style="yellow")
+    else:
+        head.append("caught up", style="green")
+    return Group(head, *(_processor(each) for each in status.processors), _workers(status.workers))
+
+
+def lag_view(status: Status) -> RenderableType:
+    """An app: a line for each processor."""
+    table = _table("processor", "stream", "lag", "oldest", "owned", "workers")
+    for each in status.processors:
+        owned = f"{each.owned}/{len(each.partitions)}"
+        table.add_row(each.processor, each.stream, _lag(each.lag), _age(each.oldest_age), owned, str(each.owners))
+    return table
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> RenderableType:
+    if not workers:
+        return Text("\nno worker is running", style="yellow")
+    table = _table("worker", "runs", "lease left", "")
+    for each in workers:
+        runs = ", ".join(each.processors) or Text("stopping", style="yellow")
+        table.add_row(each.worker, runs, f"{each.left:.1f} s", "leader" if each.leads else "")
+    return Group(Text(f"\n{_many(len(workers), 'worker')}", style="bold"), table)
 
 
 def _processor(status: ProcessorStatus) -> RenderableType:
     count = len(status.partitions)
-    table = _table("partition", "lag", "cursor", "owner", "epoch", "lease left")
+    table = _table("partition", "lag", "oldest", "cursor", "owner", "epoch", "lease left")
     for each in status.partitions:
         table.add_row(*_partition(each))
     owned = f"{status.owned} of {count} partitions owned by {_many(status.owners, 'worker')}"
-    title = Text.assemble("\n", (status.processor, "bold"), f" on {status.stream}: lag {status.lag:,}, {owned}")
+    behind = f"lag {status.lag:,}" if status.oldest_age is None else f"lag {status.lag:,}, oldest {age(status.oldest_age)}"
+    title = Text.assemble("\n", (status.processor, "bold"), f" on {status.stream}: {behind}, {owned}")
     return Group(title, table)
 
 
 def _partition(status: PartitionStatus) -> tuple[RenderableType, ...]:
     return (
         str(status.partition),
-        Text(f"{status.lag:,}", style="yellow" if status.lag else ""),
+        _lag(status.lag),
+        _age(status.oldest_age),
         status.cursor or Text("never ran", style="dim"),
         status.owner or Text("-", style="dim"),
         str(status.epoch),
@@ -61,6 +92,39 @@ def plan_view(plan: Plan) -> RenderableType:
     return Group(*parts)
 
 
+def print_removal(plan: RemovalPlan) -> None:
+    """Print what is forgotten of a processor."""
+    Console(highlight=False).print(removal_view(plan))
+
+
+def removal_view(plan: RemovalPlan) -> RenderableType:
+    """What is forgotten of a processor, partition by partition, and what follows from it."""
+    table = _table("stream", "partition", "cursor", "lag", "owner")
+    for each in plan.removals:
+        owner = each.owner or Text("-", style="dim")
+        table.add_row(each.keys.stream, str(each.keys.number), each.cursor, _lag(each.lag), owner)
+    undone = f"{_many(plan.lag, 'event')} that it has not done" if plan.lag else "nothing, it is caught up"
+    parts: list[RenderableType] = [
+        Text(f"Delete {plan.processor} on {', '.join(plan.streams)}: lets go of {undone}", "bold"),
+        table,
+    ]
+    if plan.owners:
+        parts.append(
+            Text(
+                f"Run by {', '.join(plan.owners)}: stop it first. With --force it is fenced, but while it runs it "
+                "registers the processor again, from its start"
+            )
+        )
+    if plan.left_alone:
+        parts.append(
+            Text(
+                f"No other processor is registered on {', '.join(plan.left_alone)}: until one is, "
+                "nothing there counts as done, and what is full stays full"
+            )
+        )
+    return Group(*parts)
+
+
 def _move(move: Move) -> tuple[RenderableType, ...]:
     return (
         str(move.keys.number),
@@ -75,9 +139,31 @@ def _move(move: Move) -> tuple[RenderableType, ...]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        numeric = name in ("partition", "lag", "epoch", "run again", "skipped", "lease left")
+        numeric = name in ("partition", "lag", "oldest", "owned", "workers", "epoch", "run again", "skipped", "lease left")
         table.add_column(name, justify="right" if numeric else "left", header_style="dim", no_wrap=True)
     return table
+
+
+def age(seconds: float) -> str:
+    """A time in the one or two units that tell it: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 4 d 3 h."""
+    whole = int(seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400:,} d {whole % 86_400 // 3600} h"
+
+
+def _age(seconds: float | None) -> Text:
+    return Text("-", style="dim") if seconds is None else Text(age(seconds))
+
+
+def _lag(count: int) -> Text:
+    return Text(f"{count:,}", style="yellow" if count else "")
 
 
 def _many(count: int, what: str) -> str:

@@ -62,7 +62,10 @@ def view(heading: Heading, tree: ActorSnapshot | None, width: int, height: int) 
     head = heading_view(heading)
     if tree is None:
         return Group(head, Text("starting", style="dim"))
-    return Group(head, table(rows(tree, height - 4), width))
+    lines = rows(tree, height - 4)
+    hidden = _count(tree) - sum(len(row.actors) for row in lines)
+    more = [Text(f"… and {hidden} more", style="dim", no_wrap=True, overflow="ellipsis")] if hidden else []
+    return Group(head, table(lines, width), *more)
 
 
 def heading_view(heading: Heading) -> RenderableType:
@@ -80,9 +83,19 @@ def heading_view(heading: Heading) -> RenderableType:
 
 
 def rows(tree: ActorSnapshot, most: int) -> list[Row]:
-    """The lines of a tree; where they would be more than `most`, brothers of one kind share a line."""
-    every = _rows(tree, "", "", fold=False)
-    return every if len(every) <= most else _rows(tree, "", "", fold=True)[: max(1, most)]
+    """The lines of a tree; where they would be more than `most`, brothers of one kind share a line.
+
+    Where they still are, the last are left out, and one line more, for how many that are.
+    """
+    for fold in (False, True):
+        found = _rows(tree, "", "", fold=fold)
+        if len(found) <= most:
+            return found
+    return found[: max(1, most - 1)]
+
+
+def _count(tree: ActorSnapshot) -> int:
+    return 1 + sum(map(_count, tree.children))
 
 
 def _rows(actor: ActorSnapshot, indent: str, below: str, *, fold: bool) -> list[Row]:

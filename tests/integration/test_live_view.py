@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.commands import Folder, order
-from tests.servers import Server
+from tests.servers import Server, free_port
 from tests.support import wait_until
 
 
@@ -114,3 +114,29 @@ async def test_a_failing_handler_leaves_the_terminal_with_its_error(shop: Folder
     assert terminal.text.count("Traceback") == 1
     assert terminal.text.rstrip().rpartition("runnel: ")[2].startswith("processor 'printer': event orders/")
     assert "\x1b[?25h" in terminal.text
+
+
+async def test_several_workers_show_plain_logs(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app", "--workers", "2")
+    terminals.append(terminal)
+    await terminal.shows("[1] worker started")
+    await terminal.shows("[2] worker started")
+    assert await terminal.ends() == 0
+    assert "coordinator" not in terminal.text
+
+
+async def test_what_was_done_since_the_last_picture_counts(shop: Folder, terminals: list[Terminal]) -> None:
+    for amount in (1, 1, 1, 0):
+        shop.run("send", "shop:orders", order(1, amount), "--key", "one")
+    terminal = Terminal(shop, "run", "shop:app")
+    terminals.append(terminal)
+    await wait_until(lambda: terminal.text and terminal.process.poll() == 3, timeout=30)
+    assert "shop: 3 events done" in terminal.text
+
+
+async def test_a_worker_that_never_ran_has_no_events_done(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app", "--redis-url", f"redis://127.0.0.1:{free_port()}")
+    terminals.append(terminal)
+    await wait_until(lambda: terminal.text and terminal.process.poll() == 4, timeout=30)
+    assert "cannot be reached" in terminal.text
+    assert "shop: 0 events done" not in terminal.text

@@ -11,6 +11,7 @@ import pytest
 
 from runnel import App, ConfigurationError, Record, RecordError, StoreRefused, StoreUnavailable, Stream, StreamFull
 from runnel.store import scripts
+from runnel.stream import prepare
 from tests.proxy import Proxy
 from tests.servers import Server
 from tests.support import wait_until
@@ -231,6 +232,16 @@ async def test_a_stream_made_with_other_options_is_refused(make_app: MakeApp, op
         await orders_of(make_app(), **options).send(Order(key="a", n=1))
 
 
+@pytest.mark.parametrize("changes", [{"partition_count": 3}, {"hasher": lambda key: 3}])
+async def test_a_clone_with_other_options_under_the_same_name_is_refused(
+    make_app: MakeApp, changes: dict[str, Any]
+) -> None:
+    orders = orders_of(make_app())
+    await orders.send(Order(key="a", n=1))
+    with pytest.raises(ConfigurationError, match="was made with"):
+        await orders.clone(**changes).send(Order(key="a", n=1))
+
+
 async def test_a_server_that_is_not_there(make_app: MakeApp) -> None:
     orders = orders_of(make_app("redis://127.0.0.1:1", send_timeout=0.1))
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1 cannot be reached"):
@@ -346,7 +357,90 @@ async def test_a_reply_that_was_lost_before_the_server_was_full_is_not_called_re
         server.config(maxmemory="0")
 
 
+# ── a server that hangs ──
+
+
+async def test_all_senders_give_up_in_time_when_the_server_hangs(server: Server, make_app: MakeApp) -> None:
+    async with Proxy(server.url) as proxy:
+        orders = orders_of(make_app(proxy.url, send_timeout=0.3))
+        await orders.send(Order(key="a", n=0))
+        proxy.blackhole()
+        began = asyncio.get_running_loop().time()
+        sends = [orders.send(Order(key=f"k{n}", n=n)) for n in range(8)]
+        answers = await asyncio.gather(*sends, return_exceptions=True)
+        assert asyncio.get_running_loop().time() - began < 3
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+
+
+async def test_who_had_no_turn_in_time_is_not_sent_later(server: Server, make_app: MakeApp) -> None:
+    app = make_app(send_timeout=0.05)
+    orders = orders_of(app)
+    await orders.send(Order(key="a", n=0))
+    producer = await app.producer_for(orders)
+    async with producer._turn:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.05 s"):
+            await orders.send(Order(key="a", n=1))
+        assert asyncio.get_running_loop().time() - began < 2
+    await orders.send(Order(key="a", n=2))
+    assert numbers_of(server, orders, "a") == [0, 2]
+
+
+async def test_nothing_is_sent_by_who_gets_the_turn_when_time_is_up(server: Server, make_app: MakeApp) -> None:
+    app = make_app()
+    orders = orders_of(app)
+    await orders.send(Order(key="a", n=0))
+    producer = await app.producer_for(orders)
+    sending = await prepare(orders, [Order(key="a", n=1)])
+    with pytest.raises(StoreUnavailable):
+        await producer.send(sending._parts, timeout=0.0)
+    assert sending.fates() == ["not in the log"]
+    assert numbers_of(server, orders, "a") == [0]
+
+
+async def test_a_first_send_gives_up_in_time_when_the_server_hangs(server: Server, make_app: MakeApp) -> None:
+    async with Proxy(server.url) as proxy:
+        app = make_app(proxy.url, send_timeout=0.1)
+        await app.open()
+        proxy.blackhole()
+        sends = [orders_of(app).send(Order(key="a", n=n)) for n in range(3)]
+        answers = await asyncio.wait_for(asyncio.gather(*sends, return_exceptions=True), 3)
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+
+
 # ── a full partition ──
+
+
+@pytest.mark.parametrize("overflow", ["reject", "block"])
+async def test_what_comes_behind_a_refused_part_of_a_send_is_refused_too(
+    server: Server, make_app: MakeApp, overflow: str
+) -> None:
+    orders = orders_of(make_app(send_timeout=0.2), partition_count=1, partition_size=1_000, overflow=overflow)
+    await orders.send(*[Order(key="a", n=-1)] * 700)
+    with pytest.raises(StreamFull):
+        await orders.send(*[Order(key="a", n=n) for n in range(700)])  # 500, and 200 for which there would be room
+    assert numbers_of(server, orders, "a") == [-1] * 700
+
+
+async def test_up_to_500_records_are_in_the_log_together_or_not_at_all(server: Server, make_app: MakeApp) -> None:
+    orders = orders_of(make_app(), partition_count=1, partition_size=600, overflow="reject")
+    await orders.send(*[Order(key="a", n=-1)] * 200)
+    with pytest.raises(StreamFull):
+        await orders.send(*[Order(key="a", n=n) for n in range(500)])
+    assert numbers_of(server, orders, "a") == [-1] * 200
+
+
+async def test_reject_refuses_more_than_a_partition_can_ever_hold_and_sends_nothing(
+    server: Server, make_app: MakeApp
+) -> None:
+    orders = orders_of(make_app(), partition_size=100, overflow="reject")
+    free = next(key for key in "bcdefgh" if orders.hash(key) != orders.hash("a"))
+    full = [Order(key="a", n=n) for n in range(101)]
+    with pytest.raises(StreamFull, match="holds 100 events at most: 101 records in one send can never fit"):
+        await orders.send(Order(key=free, n=0), *full)
+    assert in_log(server, orders) == []
+    await orders.send(Order(key=free, n=0), *full[:100])
+    assert len(in_log(server, orders)) == 101
 
 
 async def test_reject_says_which_processor_is_how_far_behind(server: Server, make_app: MakeApp) -> None:

@@ -56,7 +56,9 @@ def test_an_attribute_may_lie_deeper(folder: Path) -> None:
         ("shop_to_find.deeper:app", "there is no module 'shop_to_find.deeper'"),
         ("shop_to_find:apps", "module 'shop_to_find' has no 'apps'; it has app"),
         ("shop_to_find:Streams.orderz", "has no 'Streams.orderz'"),
-        ("shop_to_find:number", "shop_to_find:number is a int, not a App; it has app"),
+        ("shop_to_find:number", "shop_to_find:number is an int, not an App; it has app"),
+        ("shop_to_find.py:app", "leave out .py, 'shop_to_find'"),
+        ("below/shop_to_find.py:app", "leave out .py, 'below.shop_to_find'"),
     ],
 )
 def test_what_is_not_found_is_one_clear_line(folder: Path, target: str, message: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from runnel.store import scripts
+from runnel.store import membership, scripts
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.scripts import SCRIPTS, Call, Token
 
@@ -42,12 +42,37 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         scripts.commit(keys, name, token, 1, b"0-0", 0),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),
+        scripts.unregister(keys, name, force=True),
         scripts.reset(keys, name, "latest"),
         scripts.measure(keys, b"0-0"),
         scripts.look(keys, name),
     ]
-    assert {call.script.name for call in made} == set(SCRIPTS)
     return made
+
+
+def calls_of_app(keys: AppKeys, stream: str, processor: str) -> list[Call[Any]]:
+    """A call of every script on an app's own keys."""
+    assignment, about = keys.assignment(stream, processor), membership.About(processors={processor: stream})
+    return [
+        membership.heartbeat(keys, "w", about, lease=1, assignments=[(assignment, 0)]),
+        membership.assign(keys, assignment, ("w",), replaces=0, membership=1),
+        membership.elect(keys, "w", b"n", lease=1),
+        membership.leave(keys, "w", b"n"),
+        membership.roll(keys),
+    ]
+
+
+def keys_of_app(keys: AppKeys, stream: str, processor: str) -> list[bytes]:
+    """All keys of an app that belong to no partition."""
+    return [
+        *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control),
+        keys.assignment(stream, processor),
+    ]
+
+
+def test_every_script_is_looked_at() -> None:
+    made = [*calls_of(PartitionKeys("a", "b", 1), "p"), *calls_of_app(AppKeys("a"), "b", "p")]
+    assert {call.script.name for call in made} == set(SCRIPTS)
 
 
 @given(partitions, names, partitions, names)
@@ -68,11 +93,17 @@ def test_no_two_things_share_a_key(one: PartitionKeys, name: str, other: Partiti
 def test_apps_share_no_key_with_each_other_nor_with_partitions(
     keys: PartitionKeys, name: str, app: str, other_app: str
 ) -> None:
-    of_app = [AppKeys(app).streams, AppKeys(app).processors]
-    of_other = [AppKeys(other_app).streams, AppKeys(other_app).processors]
-    assert len(set(of_app)) == 2
-    assert (set(of_app) & set(of_other) != set()) == (app == other_app)
+    of_app, of_other = (keys_of_app(AppKeys(each), keys.stream, name) for each in (app, other_app))
+    assert len(set(of_app)) == len(of_app)
+    assert set(of_app) & set(of_other) == (set(of_app) if app == other_app else set())
     assert not set(of_app) & set(keys_of(keys, name).values())
+
+
+@given(names, names, names, names, names)
+@example("a", "b:c", "d", "b", "c:d")
+def test_no_two_processors_share_an_assignment(app: str, stream: str, name: str, other: str, other_name: str) -> None:
+    keys = AppKeys(app)
+    assert (keys.assignment(stream, name) == keys.assignment(other, other_name)) == ((stream, name) == (other, other_name))
 
 
 @given(partitions, names, names)
@@ -89,9 +120,12 @@ def test_every_script_keeps_to_one_slot(keys: PartitionKeys, name: str) -> None:
         assert len(set(call.keys)) == len(call.keys)
 
 
-@given(names)
-def test_the_keys_of_an_app_are_in_one_slot(app: str) -> None:
-    assert key_slot(AppKeys(app).streams) == key_slot(AppKeys(app).processors)
+@given(names, names, names)
+def test_the_keys_of_an_app_are_in_one_slot(app: str, stream: str, name: str) -> None:
+    assert len({key_slot(key) for key in keys_of_app(AppKeys(app), stream, name)}) == 1
+    for call in calls_of_app(AppKeys(app), stream, name):
+        assert set(call.keys) <= set(keys_of_app(AppKeys(app), stream, name))
+        assert len(set(call.keys)) == len(call.keys)
 
 
 @given(names)
@@ -115,7 +149,8 @@ def test_keys_are_spelled_as_documented() -> None:
         b"{shop:orders:3}:counts",
     )
     assert keys.producer("p") == b"{shop:orders:3}:producer:p"
-    assert (AppKeys("shop").streams, AppKeys("shop").processors) == (b"{shop}:streams", b"{shop}:processors")
+    assert AppKeys("shop").streams == b"{shop}:streams"
+    assert AppKeys("shop").assignment("orders", "bill") == b"{shop}:assignment:orders:bill"
 
 
 def test_partitions_of_a_stream_spread_over_slots() -> None:

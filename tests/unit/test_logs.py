@@ -5,8 +5,15 @@ import json
 import logging
 import sys
 
-from runnel.errors import RunnelError
+import pytest
+
+from runnel import App, Event, Record
+from runnel.errors import RecordError, RunnelError
 from runnel.logs import JSONLines, Lines, _StandardError
+
+
+class Thing(Record):
+    number: int
 
 
 def record(message: str = "partition lost", error: BaseException | None = None, **extra: object) -> logging.LogRecord:
@@ -42,6 +49,11 @@ def test_a_line_of_json_has_all_fields() -> None:
     assert "exception" not in line
 
 
+def test_a_worker_of_several_says_its_number_in_each_line() -> None:
+    assert "warning  [2] partition lost" in Lines(colour=False, number=2).format(record())
+    assert json.loads(JSONLines(number=2).format(record()))["worker_number"] == 2
+
+
 def test_a_traceback_is_that_of_the_users_error_alone() -> None:
     for line in (Lines(colour=False).format(record(error=failed())), JSONLines().format(record(error=failed()))):
         assert line.count("Traceback") == 1
@@ -62,3 +74,17 @@ def test_standard_error_is_looked_up_at_each_line() -> None:
     finally:
         sys.stderr = before
     assert first.getvalue() == second.getvalue() == "partition lost\n"
+
+
+async def test_an_event_that_does_not_decode_needs_no_traceback() -> None:
+    event = Event(App("x").stream("s", Thing, "number"), 0, "p", b"1-0", [b"data", b"{}"], 1)
+    with pytest.raises(RecordError) as raised:
+        event.record()
+    line = Lines(colour=False).format(record(error=raised.value))
+    assert line.splitlines()[1:] == ["RecordError: Thing.number: missing, expected int"]
+
+
+def test_a_record_that_a_handler_built_wrongly_needs_one() -> None:
+    with pytest.raises(RecordError) as raised:
+        Thing(number="x")  # type: ignore[arg-type]
+    assert "Thing(number=" in Lines(colour=False).format(record(error=raised.value))

@@ -23,7 +23,7 @@ def sent(of: Lane) -> tuple[int, list[bytes]]:
     """What travels now: its sequence, and the values."""
     travelling = of.next_append()
     assert travelling is not None
-    travelling.sent += 1
+    travelling.unanswered += 1
     width = len(travelling.parts[0].names)
     return travelling.sequence, list(travelling.call.args[6 + width :])
 
@@ -114,6 +114,14 @@ async def test_who_was_cancelled_before_it_left_does_not_travel() -> None:
     assert sent(it) == (1, [b"b"])
 
 
+async def test_who_was_cancelled_behind_another_does_not_travel_either() -> None:
+    it, gone = lane(), [part(b"b"), part(b"d")]
+    wait(it, part(b"a"), gone[0], part(b"c"), gone[1], part(b"e"))
+    for each in gone:
+        it.abandon(each)
+    assert sent(it) == (1, [b"a", b"c", b"e"])
+
+
 async def test_what_travels_for_somebody_goes_on_when_another_was_cancelled() -> None:
     it, gone, stays = lane(), part(b"a"), part(b"b")
     wait(it, gone, stays)
@@ -157,8 +165,23 @@ async def test_what_does_not_fit_together_is_tried_one_by_one_under_new_sequence
     assert sent(it) == (3, [b"b"])
     it.answered(FULL)
     assert one.ids.result() == ["orders/3/5-0"]
-    with pytest.raises(StreamFull, match="'bill' has not done the 1000 events after 4-0"):
+    with pytest.raises(StreamFull, match="'bill' has not done the 1000 events after 4-0") as full:
         two.ids.result()
+    assert "runnel processor delete MODULE:APP --name bill --stream orders" in str(full.value)
+
+
+@pytest.mark.parametrize("answer", [FULL, StoreRefused("no"), StaleSequence()])
+async def test_what_its_sender_put_behind_a_part_that_fails_is_not_sent(answer: AppendAnswer | StoreRefused) -> None:
+    it, one, two, three, other = lane("reject"), part(b"a"), part(*[b"x"] * MOST_ENTRIES), part(b"c"), part(b"d")
+    one.next, two.next = two, three
+    wait(it, one, two, three, other)
+    sent(it)
+    it.answered(answer)
+    for each in (one, two, three):
+        with pytest.raises((StreamFull, StoreRefused, StoreUnavailable)):
+            each.ids.result()
+    assert (two.fate(), three.fate()) == ("not in the log", "not in the log")
+    assert sent(it) == (2, [b"d"])
 
 
 async def test_what_was_sent_twice_is_not_taken_apart() -> None:
@@ -198,3 +221,56 @@ async def test_what_is_refused_when_sent_again_may_be_in_the_log() -> None:
     it.answered(StoreRefused("the server is full"))
     with pytest.raises(StoreUnavailable, match="may have been appended"):
         one.ids.result()
+
+
+async def test_what_does_not_fit_when_sent_again_may_be_in_the_log() -> None:
+    """The first copy may still arrive, when there is room again."""
+    it, one = lane("reject"), part(b"a")
+    wait(it, one)
+    sent(it)
+    sent(it)
+    it.answered(FULL)
+    with pytest.raises(StoreUnavailable, match=r"is full.*may have been appended"):
+        one.ids.result()
+
+
+# ── what is known of parts when their send has ended ──
+
+
+async def test_what_was_answered_is_known() -> None:
+    it, one, two = lane("reject"), part(b"a"), part(b"b", names=(b"other",))
+    wait(it, one, two)
+    sent(it)
+    it.answered(Appended(b"5-0", 0))
+    sent(it)
+    it.answered(FULL)
+    assert (one.fate(), two.fate()) == ("in the log", "not in the log")
+
+
+async def test_what_was_given_up_before_its_answer_is_unknown_and_what_had_not_left_is_not_in_the_log() -> None:
+    it, one, two = lane(), part(b"a"), part(b"b", names=(b"other",))
+    wait(it, one, two)
+    sent(it)
+    it.abandon(one)
+    it.abandon(two)
+    assert (one.fate(), two.fate()) == ("unknown", "not in the log")
+
+
+async def test_what_was_given_up_while_it_waited_for_room_is_not_in_the_log() -> None:
+    it, one = lane("block"), part(b"a")
+    wait(it, one)
+    for _ in range(2):
+        sent(it)
+        it.answered(FULL)
+    it.abandon(one)
+    assert one.fate() == "not in the log"
+
+
+async def test_what_waited_for_room_is_unknown_if_the_answer_to_an_earlier_copy_was_lost() -> None:
+    it, one = lane("block"), part(b"a")
+    wait(it, one)
+    sent(it)
+    sent(it)
+    it.answered(FULL)
+    it.abandon(one)
+    assert one.fate() == "unknown"

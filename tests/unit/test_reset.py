@@ -1,14 +1,11 @@
 """Where `processor reset --start` leads, and what its plan says."""
 
-from typing import Any
-
 import pytest
 
 from runnel.errors import ConfigurationError
 from runnel.reset import HIGHEST_SEQUENCE, Target, move, parse_target
-from runnel.status import lag
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Look
+from tests.unit.looks import seen
 
 NOW = 1_600_000_000.0
 KEYS = PartitionKeys("app", "orders", 0)
@@ -44,31 +41,6 @@ def test_where_a_start_leads(text: str, target: Target) -> None:
 def test_what_is_no_start_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="start"):
         parse_target(text, NOW)
-
-
-def seen(**changes: Any) -> Look:
-    """A log of ten entries, 11-0 to 20-0, of twenty ever added; the processor has done all up to 15-0."""
-    values: dict[str, Any] = {
-        "owner": "", "epoch": 1, "left": 0.0, "cursor": "15-0", "count": 15,
-        "last": "20-0", "added": 20, "length": 10, "first": "11-0",
-    }  # fmt: skip
-    return Look(**values | changes)
-
-
-def test_the_lag_is_what_was_added_and_is_not_done() -> None:
-    assert lag(seen()) == 5
-    assert lag(seen(cursor="20-0", count=20)) == 0
-    assert lag(seen(cursor="20-0", count=0)) == 0, "it stands at the end, whatever the count says"
-
-
-def test_the_lag_of_a_cursor_before_the_log_is_its_length() -> None:
-    assert lag(seen(cursor="3-0", count=3)) == 10
-    assert lag(seen(cursor="0-0", count=10)) == 10
-
-
-def test_a_processor_that_never_ran_has_before_it_what_it_will_begin_with() -> None:
-    assert lag(seen(cursor=None, count=0)) == 10
-    assert lag(seen(cursor=None, count=0), "latest") == 0
 
 
 @pytest.mark.parametrize(

@@ -20,4 +20,5 @@ if left > 0 and held[3] ~= '' and held[5] == history_now then return {'HELD', he
 if redis.call('HEXISTS', cursors, processor) == 0 then register(cursors, log, slot, processor, start) end
 local epoch = redis.call('HINCRBY', slot, 'epoch', 1)
 redis.call('HSET', slot, 'owner', worker, 'nonce', nonce, 'history', history_now, 'deadline', now + lease, 'number', 0)
+mirror(slot, cursors, log, processor, true)
 return {'OK', tostring(epoch), redis.call('HGET', cursors, processor), redis.call('HGET', slot, 'count')}

@@ -31,12 +31,13 @@ local function drop_done(log, cursors)
   return redis.call('XTRIM', log, 'MINID', '=', cursor)
 end
 
--- Last id ever given, entries ever added, and entries held.
+-- Last id ever given, entries ever added, entries held, and the id of the first of these.
 local function extent(log)
-  if redis.call('EXISTS', log) == 0 then return '0-0', 0, 0 end
+  if redis.call('EXISTS', log) == 0 then return '0-0', 0, 0, '0-0' end
   local info, found = redis.call('XINFO', 'STREAM', log), {}
   for i = 1, #info, 2 do found[info[i]] = info[i + 1] end
-  return found['last-generated-id'], found['entries-added'], found['length']
+  local first = found['first-entry']
+  return found['last-generated-id'], found['entries-added'], found['length'], first and first[1] or '0-0'
 end
 
 local function now_ms()
@@ -65,4 +66,25 @@ local function register(cursors, log, slot, processor, start)
     redis.call('HSET', cursors, processor, '0-0')
     redis.call('HSET', slot, 'count', added - length)
   end
+end
+
+-- Shows a processor's cursor in a consumer group of the log, which nothing here ever reads: whatever a user has done to
+-- the group, or to the log, must not stop the script, and the next call sets it right. 'mirrored' in the slot is the
+-- cursor that was shown last; as long as it stays the same there is nothing to do, unless 'always'.
+local function mirror(slot, cursors, log, processor, always)
+  local held = redis.call('HMGET', slot, 'mirrored', 'count')
+  local cursor = redis.pcall('HGET', cursors, processor)
+  if type(cursor) ~= 'string' or (cursor == held[1] and not always) then return end
+
+  local there, last, added, length, first = pcall(extent, log)
+  if not there then return end
+  local read = math.min(added, math.max(tonumber(held[2] or '0'), added - length)) -- what was dropped counts as read
+  if cursor == last then
+    read = added
+  elseif length > 0 and before(cursor, first) then
+    read = added - length
+  end
+  local done = redis.pcall('XGROUP', 'SETID', log, processor, cursor, 'ENTRIESREAD', read)
+  if done.err then done = redis.pcall('XGROUP', 'CREATE', log, processor, cursor, 'MKSTREAM', 'ENTRIESREAD', read) end
+  if not done.err then redis.call('HSET', slot, 'mirrored', cursor) end
 end

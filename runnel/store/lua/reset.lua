@@ -3,13 +3,15 @@
 -- KEYS: slot, cursors, log
 -- ARGV: processor, 'earliest' or 'latest' or a cursor, entries up to that cursor since the log began
 -- Answers the new cursor.
+-- The cursor comes first: where no end of the log can be found, since the log is something else, nothing changes.
 local slot, cursors, log = KEYS[1], KEYS[2], KEYS[3]
-redis.call('HINCRBY', slot, 'epoch', 1)
-redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)
 if ARGV[2] == 'earliest' or ARGV[2] == 'latest' then
   register(cursors, log, slot, ARGV[1], ARGV[2])
 else
   redis.call('HSET', cursors, ARGV[1], ARGV[2])
   redis.call('HSET', slot, 'count', ARGV[3])
 end
+redis.call('HINCRBY', slot, 'epoch', 1)
+redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)
+mirror(slot, cursors, log, ARGV[1], true)
 return redis.call('HGET', cursors, ARGV[1])

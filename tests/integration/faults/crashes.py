@@ -63,9 +63,9 @@ def patch_release(crash: Callable[[str], None]) -> None:
     """Put fail points around giving a partition back."""
     release = Coordinator._release
 
-    async def crashing_release(self: Coordinator, lease: Any) -> None:
+    async def crashing_release(self: Coordinator, leases: Any, timeout: float = 5.0) -> None:
         crash("before release")
-        await release(self, lease)
+        await release(self, leases, timeout)
         crash("after release")
 
     Coordinator._release = crashing_release  # type: ignore[method-assign]

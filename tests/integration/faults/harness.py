@@ -126,7 +126,7 @@ class World:
     # ── what the server holds ──
 
     def keys(self, partition: int) -> PartitionKeys:
-        return PartitionKeys("shop", "sales", partition)
+        return PartitionKeys(self.plan.app, "sales", partition)
 
     def cursors(self) -> dict[int, str]:
         """The committed cursor of each partition."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from runnel import App, ExceptionPolicy, Record
 from tests.integration.faults.ledger import Ledger
@@ -40,6 +40,13 @@ class Plan:
     lock_expiry: float = 1.0
     grace_period: float = 8.0
     prefetch_count: int = 256
+    app: str = "shop"
+    processors: list[str] = field(factory=lambda: ["till"])
+    join_delay: float = 0.0
+    block: float = 0.0
+    """Seconds for which each handler blocks the event loop."""
+    patience: float = 30.0
+    """Seconds for which a blocked event loop keeps its leases."""
     hold: int = -1
     """The number of the event, of every key, whose handler waits for the file `go`."""
     fail: int = -1
@@ -78,7 +85,7 @@ class Plan:
 
 
 def make_app(plan: Plan) -> App:
-    return App("shop", redis_url=plan.url, send_timeout=20)
+    return App(plan.app, redis_url=plan.url, send_timeout=20)
 
 
 def declare_stream(app: App, plan: Plan) -> Any:
@@ -106,7 +113,7 @@ async def linger(plan: Plan) -> None:
 
 
 def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
-    """The app, its stream, and its processor `till`."""
+    """The app, its stream, and its processors: `till`, and others that do the same."""
     app, ledger = make_app(plan), Ledger(plan.ledger)
 
     async def till(events: Any) -> None:
@@ -115,6 +122,7 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
         async def handle(sale: Sale) -> None:
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun", token)
             crash("handler")
+            time.sleep(plan.block)  # noqa: ASYNC251 - what users should not do, and do
             if plan.work:
                 await asyncio.sleep(plan.work)
             if plan.slow and sale.key == 0 and sale.number % plan.slow_every == plan.slow_every - 1:
@@ -137,12 +145,15 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                     for sale in sales:
                         await handle(sale)
 
-    app.processor(
-        declare_stream(app, plan),
-        name="till",
-        exception_policy=ExceptionPolicy(plan.policy),
-        lock_expiry=plan.lock_expiry,
-        grace_period=plan.grace_period,
-        prefetch_count=plan.prefetch_count,
-    )(till)
+    stream = declare_stream(app, plan)
+    for name in plan.processors:
+        app.processor(
+            stream,
+            name=name,
+            exception_policy=ExceptionPolicy(plan.policy),
+            lock_expiry=plan.lock_expiry,
+            grace_period=plan.grace_period,
+            prefetch_count=plan.prefetch_count,
+            join_delay=plan.join_delay,
+        )(till)
     return app

@@ -69,6 +69,7 @@ async def test_what_another_processor_has_not_done_is_not_trimmed(world: World) 
         await link.call(scripts.register(world.keys(n), "audit", "earliest"))
     await link.close()
     async with world.worker() as worker:
+        await wait_until(lambda: duties(worker), what="it leads, and trims")
         await fill(world)
         world.let_go()
         await world.all_done()
@@ -78,10 +79,15 @@ async def test_what_another_processor_has_not_done_is_not_trimmed(world: World) 
         assert {event for event, _ in world.log()} >= set(world.sent)
 
 
-def trimmer(worker: Worker) -> ActorSnapshot:
+def duties(worker: Worker) -> list[ActorSnapshot]:
+    """What the worker does as the leader."""
     tree = worker.snapshot()
     assert tree is not None
-    return next(actor for actor in tree.children if actor.name == "trimmer")
+    return list(next(actor for actor in tree.children if actor.name == "leader").children)
+
+
+def trimmer(worker: Worker) -> ActorSnapshot:
+    return next(duty for duty in duties(worker) if duty.name == "trimmer")
 
 
 async def can_send(world: World) -> None:

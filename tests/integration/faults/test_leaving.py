@@ -63,38 +63,3 @@ async def test_a_second_signal_does_not_wait_for_the_handler(shop: Shop) -> None
     world.start("second")
     await world.all_done()
     world.check()
-
-
-async def test_a_second_worker_gets_nothing_while_the_first_lives_and_all_when_it_is_killed(shop: Shop) -> None:
-    world = shop()
-    await world.send(range(12), range(10))
-    first = world.start("first")
-    await world.all_done()
-    second = world.start("second")
-    await wait_until(
-        lambda: second.log.count("partition held by another worker") >= 16, what="it tried again and again"
-    )
-    await world.send(range(12), range(10, 20))
-    await world.all_done()
-    assert world.is_owner(first)
-    assert not world.ledger.begun("second")
-
-    first.popen.kill()
-    await world.send(range(12), range(20, 30))
-    await world.all_done()
-    assert world.is_owner(second)
-    assert not world.ledger.repeated()
-    world.check()
-
-
-async def test_a_second_worker_takes_over_at_once_when_the_first_leaves(shop: Shop) -> None:
-    """It asks again every quarter of a lease, hence within one heartbeat."""
-    world = shop(lock_expiry=4.0)
-    first = world.start("first")
-    await wait_until(lambda: world.is_owner(first))
-    second = world.start("second")
-    await wait_until(lambda: "partition held by another worker" in second.log)
-    first.signal(signal.SIGTERM)
-    assert await first.ended() == 0
-    await wait_until(lambda: world.is_owner(second), timeout=2.0, what="it takes over within a heartbeat (1 s)")
-    assert all(int(world.slot(n)["epoch"]) == 2 for n in range(world.plan.partition_count))

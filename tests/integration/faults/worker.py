@@ -5,6 +5,7 @@ import logging
 import sys
 
 from runnel.errors import HandlerFailed
+from runnel.roles import heart
 from runnel.worker import Worker
 from tests.guards import take_out
 from tests.integration.faults.crashes import crasher, patch_events, patch_release
@@ -26,6 +27,7 @@ def main() -> None:
     logging.basicConfig(level="DEBUG", handlers=[handler])
     logging.getLogger("asyncio").setLevel("WARNING")
     crash = crasher(plan.crash, plan.nth, plan.signal)
+    heart.PATIENCE = plan.patience
     if plan.without:
         take_out(plan.without)
     if plan.fail_points:

@@ -92,6 +92,9 @@ class Bench:
     async def register(self, processor: str, start: Start = "earliest") -> bool:
         return await self.run(scripts.register(self.keys, processor, start))
 
+    async def unregister(self, processor: str = PROCESSOR, *, force: bool = False) -> Held | None:
+        return await self.run(scripts.unregister(self.keys, processor, force=force))
+
     async def reset(self, cursor: str, count: int = 0, processor: str = PROCESSOR) -> bytes:
         return await self.run(scripts.reset(self.keys, processor, cursor, count))
 

@@ -7,13 +7,15 @@ import pytest
 import redis
 
 from runnel.errors import StoreRefused
-from runnel.store import scripts
-from runnel.store.keys import PartitionKeys
+from runnel.store import membership, scripts
+from runnel.store.keys import AppKeys, PartitionKeys
 from runnel.store.scripts import SCRIPTS, Appended, Call, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 from tests.servers import Server
 
 KEYS = PartitionKeys("shop", "orders", 3)
+APP = AppKeys("shop")
+ASSIGNMENT = APP.assignment("orders", PROCESSOR)
 
 
 def calls(token: Token) -> Mapping[str, Call[Any]]:
@@ -29,6 +31,12 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.look(KEYS, PROCESSOR),
         scripts.release(KEYS, PROCESSOR, token),
         scripts.reset(KEYS, PROCESSOR, "earliest"),
+        scripts.unregister(KEYS, PROCESSOR, force=False),
+        membership.heartbeat(APP, "w", membership.About(), lease=60, assignments=[(ASSIGNMENT, 0)]),
+        membership.assign(APP, ASSIGNMENT, ("w",), replaces=0, membership=1, notice=b"n"),
+        membership.elect(APP, "w", b"n", lease=60),
+        membership.roll(APP),
+        membership.leave(APP, "w", b"n"),
     ]
     return {call.script.name: call for call in made}
 
@@ -112,6 +120,9 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     assert await bench.reset("latest") == bench.ids[-1].encode()
     assert (await bench.run(scripts.look(KEYS, PROCESSOR))).length == 1
     assert await bench.run(scripts.measure(KEYS, b"0-0")) == (1, bench.ids[-1].encode(), 2)
+    assert await bench.unregister("late") is None
+    for call in list(calls(token).values())[-5:]:
+        assert await bench.run(call), call.script.name
 
 
 async def test_a_server_that_has_room_again_appends_under_the_same_sequence(

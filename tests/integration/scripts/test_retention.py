@@ -5,7 +5,7 @@ from attrs import astuple
 
 from runnel.errors import ConfigurationError
 from runnel.store import scripts
-from runnel.store.scripts import Acquired, Look, Token
+from runnel.store.scripts import Acquired, Held, Look, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 
 LARGEST = 18_446_744_073_709_551_615
@@ -126,6 +126,76 @@ async def test_who_registers_leaves_a_lease_alone(bench: Bench) -> None:
     assert await bench.commit(token, 1, "1-0") == "OK"
 
 
+# ── unregister ──
+
+
+async def test_a_processor_that_is_forgotten_leaves_nothing_behind(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0", "3-0")
+    bench.redis.hset(bench.keys.cursors, "ship", "2-0")
+    token = await bench.take()
+    await bench.release(token)
+    assert bench.redis.xinfo_groups(bench.keys.log) != []
+    assert await bench.trim() == 0
+    assert await bench.unregister() is None
+    assert (bench.cursors, bench.slot, bench.redis.xinfo_groups(bench.keys.log)) == ({"ship": "2-0"}, {}, [])
+    assert await bench.trim() == 2
+
+
+async def test_who_owns_a_partition_keeps_its_processor(bench: Bench) -> None:
+    token = await bench.take(worker="w", lease=60)
+    before = bench.everything()
+    held = await bench.unregister()
+    assert isinstance(held, Held)
+    assert (held.owner, 59 < held.left <= 60) == ("w", True)
+    assert bench.everything() == before
+    assert await bench.commit(token, 1, "1-0") == "OK"
+
+
+async def test_who_is_forced_can_commit_and_hold_nothing_any_more(bench: Bench) -> None:
+    token = await bench.take()
+    assert await bench.unregister(force=True) is None
+    assert await bench.commit(token, 1, "1-0") == "FENCED"
+    assert not await bench.renew(token)
+    assert not await bench.release(token)
+    assert (bench.cursors, bench.slot) == ({}, {})
+
+
+async def test_who_takes_what_was_forgotten_begins_anew_and_the_old_token_stays_void(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0")
+    old = await bench.take(b"one")
+    await bench.commit(old, 1, "2-0", 2)
+    await bench.unregister(force=True)
+    assert await bench.acquire(b"two") == Acquired(Token(b"1", b"two"), b"0-0", 0)
+    assert old.epoch == b"1"
+    assert await bench.commit(old, 2, "2-0", 2) == "FENCED"
+    assert not await bench.renew(old)
+
+
+@pytest.mark.parametrize("end", ["release", "expire", "history"])
+async def test_a_lease_that_is_over_keeps_nobody_from_forgetting(bench: Bench, end: str) -> None:
+    token = await bench.take()
+    if end == "release":
+        await bench.release(token)
+    elif end == "expire":
+        bench.expire()
+    else:
+        bench.redis.hset(bench.keys.slot(PROCESSOR), "history", "0" * 40)
+    assert await bench.unregister() is None
+    assert (bench.cursors, bench.slot) == ({}, {})
+
+
+async def test_what_is_not_registered_is_forgotten_already(bench: Bench) -> None:
+    assert await bench.unregister() is None
+    assert bench.everything() == {}
+
+
+async def test_a_processor_is_forgotten_though_the_log_is_something_else(bench: Bench) -> None:
+    await bench.register(PROCESSOR)
+    bench.redis.set(bench.keys.log, "mine")
+    assert await bench.unregister() is None
+    assert bench.cursors == {}
+
+
 # ── reset ──
 
 
@@ -194,7 +264,8 @@ async def look(bench: Bench) -> Look:
 
 
 async def test_look_at_nothing(bench: Bench) -> None:
-    assert astuple(await look(bench)) == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0")
+    found = await look(bench)
+    assert astuple(found) == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0", "0-0", found.now)
     assert bench.everything() == {}
 
 
@@ -206,8 +277,44 @@ async def test_look_at_a_partition_at_work(bench: Bench) -> None:
     before = bench.everything()
     found = await look(bench)
     assert 59 < found.left <= 60
-    assert astuple(found) == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0")
+    assert astuple(found) == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0", "3-0", found.now)
     assert bench.everything() == before
+
+
+async def test_look_tells_the_servers_time(bench: Bench) -> None:
+    earlier, _ = bench.redis.time()
+    found = await look(bench)
+    later, _ = bench.redis.time()
+    assert earlier <= found.now < later + 1
+
+
+@pytest.mark.parametrize(
+    ("cursor", "next_id"),
+    [
+        (None, "3-0"),
+        ("0-0", "3-0"),
+        ("2-0", "3-0"),
+        ("3-0", "3-7"),
+        ("3-5", "3-7"),
+        ("9-0", "10-0"),
+        ("10-0", f"{LARGEST}-{LARGEST}"),
+        (f"{LARGEST}-{LARGEST}", "0-0"),
+    ],
+)
+async def test_look_finds_the_first_entry_that_is_not_done(bench: Bench, cursor: str | None, next_id: str) -> None:
+    await bench.fill("1-0", "3-0", "3-7", "10-0", f"{LARGEST}-{LARGEST}")
+    bench.redis.xtrim(bench.keys.log, minid="3-0", approximate=False)
+    if cursor is not None:
+        note(bench, bill=cursor)
+    assert (await look(bench)).next == next_id
+
+
+async def test_of_a_log_that_was_emptied_nothing_is_left_to_do(bench: Bench) -> None:
+    await bench.fill("1-0", "2-0")
+    note(bench, bill="1-0")
+    bench.redis.xtrim(bench.keys.log, maxlen=0, approximate=False)
+    found = await look(bench)
+    assert (found.first, found.next, found.last) == ("0-0", "0-0", "2-0")
 
 
 @pytest.mark.parametrize("end", ["release", "expire", "history"])

@@ -295,3 +295,31 @@ def test_the_exported_names() -> None:
         "Strategy",
         "Terminated",
     ]
+
+
+class Tally(Actor[int]):
+    """Adds up, and says so."""
+
+    total = 0
+
+    async def receive(self, message: int) -> None:
+        self.total += message
+
+    async def on_stop(self) -> None:
+        self.total += 1_000
+
+    def statistics(self) -> Mapping[str, object]:
+        return {"total": self.total}
+
+
+async def test_the_last_snapshot_of_an_actor_has_all_that_it_did(clock: ManualClock) -> None:
+    ended: list[ActorSnapshot] = []
+    async with ActorSystem("demo", clock) as system:
+        forget = system.on_end(lambda _: ended.clear())
+        forget()
+        system.on_end(ended.append)
+        tally = system.spawn(Tally, name="tally")
+        tally.tell_nowait(1)
+        await tally.ask(2)
+        await tally.stop()
+    assert [(each.path, each.details) for each in ended] == [("demo/tally", {"total": 1_003})]

@@ -105,6 +105,10 @@ WRONG = [
     (b'{"order_id":"1","created_at":"2020-07-21","amount":2}', "Order.order_id: expected int, got str '1'"),
     (b'{"order_id":true,"created_at":"2020-07-21","amount":2}', "Order.order_id: expected int, got bool True"),
     (b'{"order_id":1.0,"created_at":"2020-07-21","amount":2}', "Order.order_id: expected int, got float 1.0"),
+    (
+        b'{"order_id":99999999999999999999,"created_at":"2020-07-21","amount":2}',
+        "Order.order_id: expected int of at most 64 bits (in JSON), got float 1e+20",
+    ),
     (b'{"order_id":null,"created_at":"2020-07-21","amount":2}', "Order.order_id: expected int, got None"),
     (
         b'{"order_id":1,"created_at":"soon","amount":2}',

@@ -70,6 +70,17 @@ def test_a_tree_that_is_too_tall_folds_brothers_of_one_kind() -> None:
     assert "640" in text
 
 
+@pytest.mark.parametrize("height", [8, 14])
+def test_what_has_no_room_is_counted(height: int) -> None:
+    """Every actor is on the screen, one of several on a line, or one of those that are more."""
+    tree = actor("worker", "System", *(actor(f"p{n}", "Supervisor", actor("reader")) for n in range(20)))
+    text = shown(tree, 45, height)
+    lines = text.splitlines()
+    assert len(lines) == height - 1
+    assert lines[-1] == f"… and {41 - (height - 5)} more"
+    assert "more" not in shown(tree, 45, 50)
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
 @pytest.mark.parametrize("height", [5, 10, 24, 50])
 def test_it_fits_into_any_terminal(width: int, height: int) -> None:
@@ -94,3 +105,14 @@ def test_the_meter_adds_up_over_partitions_and_owners() -> None:
     for second in range(3, 10):
         meter.update(worker(partition(1, details={"done": 10})), float(second))
     assert (meter.done, meter.rate) == (160, 0.0)
+
+
+def test_the_meter_counts_what_an_actor_did_before_it_ended() -> None:
+    meter = Meter()
+    meter.update(worker(partition(0, details={"done": 100})), 0.0)
+    meter.ended(partition(0, details={"done": 130}))
+    meter.ended(partition(1, details={"done": 7}))
+    meter.ended(actor("reader"))
+    assert meter.done == 137
+    meter.update(worker(partition(0, details={"done": 5})), 1.0)  # the same name again, after the server lost its epoch
+    assert meter.done == 142

@@ -1,0 +1,67 @@
+"""The roster: what one worker knows of all workers of its app, and of who is to own what. Plain data, no actor.
+
+The coordinator fills it from the answers to heartbeats, and asks it what is to be assigned anew.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field
+
+from runnel.assignment import Owners, assign
+from runnel.store.membership import About, Assigned, Membership
+
+SETTLE = 0.1
+"""Seconds for which the membership must stand still before anything is assigned: workers come and go in bursts."""
+
+
+@define(eq=False)
+class Roster:
+    """Members and assignments, as last heard.
+
+    Attributes:
+        partitions: For each processor of this worker how many partitions it has.
+        version: Of the membership; -1: nothing was heard yet.
+        settled_at: When it will have stood still for long enough, by this worker's clock.
+    """
+
+    partitions: Mapping[str, int]
+    version: int = -1
+    settled_at: float = 0.0
+    members: Mapping[str, About] = field(factory=dict)
+    assignments: dict[str, Assigned] = field(factory=dict)
+
+    def hear(self, names: Sequence[str], answer: Membership, now: float) -> list[str]:
+        """Take in what a heartbeat answered for these processors; those for which there is a new assignment."""
+        if answer.members is not None:
+            self.version, self.members = answer.version, answer.members
+            self.settled_at = now - answer.age + SETTLE
+        news = []
+        for name, assigned in zip(names, answer.assignments, strict=True):
+            if assigned is not None and assigned.version > self.known(name).version:
+                self.assignments[name] = assigned
+                news.append(name)
+        return news
+
+    def known(self, name: str) -> Assigned:
+        """The last assignment heard of."""
+        return self.assignments.get(name, Assigned())
+
+    def owner(self, name: str, partition: int) -> str | None:
+        """The worker that is to own a partition."""
+        owners = self.known(name).owners
+        return owners[partition] if partition < len(owners) else None
+
+    def stale(self) -> list[str]:
+        """The processors whose assignment was computed for another membership than the present one."""
+        if self.version < 0:
+            return []
+        return [name for name in self.partitions if self.known(name).membership != self.version]
+
+    def runners(self, name: str) -> list[str]:
+        """The members that run a processor."""
+        return [member for member, about in self.members.items() if name in about.processors]
+
+    def assign(self, name: str) -> Owners:
+        """Who should own a processor's partitions now."""
+        count, last = self.partitions[name], self.known(name).owners
+        return assign(self.runners(name), [*last, *[None] * (count - len(last))][:count], name)

@@ -1,0 +1,25 @@
+"""python -m tests.model: searches worlds, and prints for each `holds`, or the broken promise and a shortest trace to it."""
+
+import argparse
+
+from tests.model.guards import ALL, GUARDS
+from tests.model.search import check
+from tests.model.worlds import WORLDS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.model", description="The partition protocol, model-checked.")
+    parser.add_argument("--world", choices=WORLDS, action="append", help="default: all, one after the other")
+    parser.add_argument("--without", choices=GUARDS, action="append", default=[], help="remove a guard")
+    parser.add_argument("--no-trace", action="store_true")
+    parser.add_argument("--limit", type=int, default=1_500_000, help="of worlds to search; default: %(default)s")
+    args = parser.parse_args()
+    for name in args.world or WORLDS:
+        found = check(WORLDS[name], ALL - set(args.without), args.limit)
+        print(f"{name}: {found.broken or 'holds'} ({found.worlds:,} worlds, {found.seconds:.1f} s)", flush=True)
+        for number, label in enumerate([] if args.no_trace else found.trace, 1):
+            print(f"  {number:2} {label}")
+
+
+if __name__ == "__main__":
+    main()

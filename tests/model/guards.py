@@ -1,0 +1,22 @@
+"""What protects the promises. Take one away, and a world of the model shows the shortest accident that it prevents."""
+
+Guards = frozenset[str]
+
+GUARDS = {
+    "epoch": "a token's epoch is the slot's",
+    "nonce": "a token's nonce is the slot's",
+    "history": "the slot keeps the server's history at its acquire; on a server with another one its token is void",
+    "commit chain": "commit n is accepted only after n - 1 (n again: ALREADY, else CONFLICT); acquire starts at 0",
+    "sequence": "a repeated append is answered, not appended",
+    "release clears nonce": "a renewal or commit that arrives after the release is FENCED",
+    "reset raises epoch": "so that tokens from before are void",
+    "reset clears nonce": "the same once more, for a slot whose epoch came back",
+    "reset drops state": "state, done marks and parked events of before the reset go with it",
+    "minimum inside trim": "trim computes the minimum of all cursors in its own script",
+    "parked keys at acquire": "a new owner knows which keys are parked",
+    "replay by owner": "the owner runs released events; otherwise an operator's script appends them again",
+    "due once": "a due event is appended only by the commit that removes it from the due set",
+    "restart behind commit": "a partition that restarts does not read what the commit under way has done",
+}
+
+ALL: Guards = frozenset(GUARDS)

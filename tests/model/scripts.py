@@ -1,0 +1,219 @@
+"""The scripts of `runnel/store/lua`, as functions of the dataset: `arrives(server, request)` is what one call does.
+
+`test_scripts.py` compares them with the real ones. What is not in the Lua yet (done marks, state, outputs, parked and due
+events in `commit`, and what a reset does to them) is here as the design has it.
+"""
+
+from typing import NamedTuple
+
+from tests.model.guards import Guards
+from tests.model.state import NO_STATES, Commit, Entry, Server, keys_of, overwritten
+
+
+class Append(NamedTuple):
+    """Of one event."""
+
+    sequence: int
+    event: str
+
+
+class Acquire(NamedTuple):
+    """By whoever made up this nonce. `grant` is for judging: it tells tokens apart, whatever guards are missing."""
+
+    nonce: int
+    grant: int
+
+
+class Renew(NamedTuple):
+    """Under a token."""
+
+    epoch: int
+    nonce: int
+
+
+class Release(NamedTuple):
+    """Under a token."""
+
+    epoch: int
+    nonce: int
+
+
+class Reset(NamedTuple):
+    """To the earliest entry (0), or behind an id."""
+
+    cursor: int
+
+
+class Trim(NamedTuple):
+    """Up to the slowest cursor, or up to `limit` where a client has computed it ("minimum inside trim" is missing)."""
+
+    limit: int = -1
+
+
+class Register(NamedTuple):
+    """The second group, at the earliest entry."""
+
+
+Request = Append | Acquire | Renew | Release | Commit | Reset | Trim | Register
+
+
+def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, str]:
+    """The dataset after a request, and the answer."""
+    match request:
+        case Append():
+            return _append(server, request, guards)
+        case Acquire():
+            return _acquire(server, request, guards)
+        case Renew(epoch, nonce):
+            if not holds(server, epoch, nonce, guards):
+                return server, "FENCED"
+            broken = "a released lease is held again" if server.released else server.broken
+            return server._replace(held=True, broken=broken), "OK"
+        case Release(epoch, nonce):
+            return _release(server, guards) if holds(server, epoch, nonce, guards) else (server, "FENCED")
+        case Commit():
+            answer = _answer_to(server, request, guards)
+            return (_committed(server, request, guards) if answer == "OK" else server), answer
+        case Reset(cursor):
+            return _reset(server, cursor, guards), "OK"
+        case Trim(limit):
+            return _trim(server, slowest(server) if limit < 0 else limit), "OK"
+        case Register():
+            return (server._replace(second=0), "OK") if server.second < 0 else (server, "ALREADY")
+
+
+# ── the log ──
+
+
+def added(server: Server, event: str) -> Server:
+    entry_id = server.last_id + server.step
+    return server._replace(log=(*server.log, (entry_id, event)), last_id=entry_id)
+
+
+def _append(server: Server, request: Append, guards: Guards) -> tuple[Server, str]:
+    if "sequence" in guards and request.sequence <= server.sequence:
+        return server, "ALREADY" if request.sequence == server.sequence else "STALE"
+    return added(server, request.event)._replace(sequence=request.sequence), "OK"
+
+
+def slowest(server: Server) -> int:
+    return server.cursor if server.second < 0 else min(server.cursor, server.second)
+
+
+def _trim(server: Server, limit: int) -> Server:
+    lost = any(max(slowest(server), server.trimmed) < entry_id <= limit for entry_id, _ in server.log)
+    return server._replace(
+        trimmed=max(server.trimmed, limit),
+        broken="an event is trimmed before every group has done it" if lost else server.broken,
+    )
+
+
+# ── the slot ──
+
+
+def holds(server: Server, epoch: int, nonce: int, guards: Guards) -> bool:
+    """Whether a token is the slot's. Without "nonce", a released slot is anybody's who knows its epoch."""
+    return (
+        ("epoch" not in guards or epoch == server.epoch)
+        and ("nonce" not in guards or (nonce == server.nonce and nonce != 0))
+        and ("history" not in guards or server.slot_history == server.history)
+    )
+
+
+def _acquire(server: Server, request: Acquire, guards: Guards) -> tuple[Server, str]:
+    if request.nonce == server.nonce and holds(server, server.epoch, request.nonce, guards):
+        return server._replace(held=True, grant=server.grant or request.grant), "OK"
+    void = "history" in guards and server.slot_history != server.history
+    if server.held and server.nonce and not void:
+        return server, "HELD"
+    taken = server._replace(
+        epoch=server.epoch + 1,
+        nonce=request.nonce,
+        held=True,
+        slot_history=server.history,
+        number=0,
+        grant=request.grant,
+        released=False,
+    )
+    return taken, "OK"
+
+
+def _release(server: Server, guards: Guards) -> tuple[Server, str]:
+    nonce = 0 if "release clears nonce" in guards else server.nonce
+    return server._replace(held=False, nonce=nonce, released=True), "OK"
+
+
+def _reset(server: Server, cursor: int, guards: Guards) -> Server:
+    server = server._replace(
+        epoch=server.epoch + 1 if "reset raises epoch" in guards else server.epoch,
+        nonce=0 if "reset clears nonce" in guards else server.nonce,
+        held=False,
+        cursor=cursor,
+        grant=0,
+        base=max(cursor, server.trimmed),
+        outputs=(),  # those since the last reset: what went out before cannot be taken back
+    )
+    if "reset drops state" not in guards:
+        return server
+    return server._replace(states=NO_STATES, done=(), parked=(), releasing=())
+
+
+# ── commit ──
+
+
+def _answer_to(server: Server, commit: Commit, guards: Guards) -> str:
+    if not holds(server, commit.epoch, commit.nonce, guards):
+        return "FENCED"
+    if "commit chain" in guards and commit.number != server.number + 1:
+        return "ALREADY" if commit.number == server.number else "CONFLICT"
+    return "OK"
+
+
+def _committed(server: Server, commit: Commit, guards: Guards) -> Server:
+    broken = _broken_by(server, commit)
+    parked, done, outputs = server.parked, set(server.done), server.outputs
+    for entry_id, event, outcome in commit.marks:
+        if outcome == "due" and ("due once" not in guards or event in server.due):
+            server = added(server._replace(due=tuple(e for e in server.due if e != event)), event)
+        elif outcome == "replay":
+            parked = tuple(entry for entry in parked if entry[0] != entry_id)
+        elif outcome == "park":
+            parked = (*parked, (entry_id, event))
+        if outcome in ("done", "park"):
+            done.add(entry_id)
+        if outcome in ("done", "replay"):
+            outputs = (*outputs, event)
+    return server._replace(
+        cursor=commit.cursor,
+        number=commit.number,
+        done=tuple(sorted(i for i in done if i > commit.cursor)),
+        states=overwritten(server.states, commit.writes),
+        outputs=outputs,
+        parked=parked,
+        releasing=tuple(key for key in server.releasing if key in keys_of(parked)),
+        broken=broken or server.broken,
+    )
+
+
+def _broken_by(server: Server, commit: Commit) -> str:
+    if commit.grant != server.grant:
+        return f"an effect under a token {'that is superseded' if server.grant else 'from before a reset'}"
+    return "a commit moves the cursor back" if commit.cursor < server.cursor else ""
+
+
+# ── not in the Lua yet ──
+
+
+def parked_released(server: Server, key: str, guards: Guards) -> Server:
+    """An operator asks to replay a key's parked events."""
+    if "replay by owner" in guards:
+        return server._replace(releasing=tuple(sorted((*server.releasing, key))))
+    moved: list[Entry] = [entry for entry in server.parked if entry[1][0] == key]
+    server = server._replace(
+        releasing=tuple(sorted((*server.releasing, key))),
+        parked=tuple(entry for entry in server.parked if entry not in moved),
+        log=tuple(entry for entry in server.log if entry not in moved),
+    )
+    for _, event in moved:
+        server = added(server, event + "'")
+    return server

@@ -1,0 +1,70 @@
+"""The promises hold in every world of the model, and each guard is there for a reason: without it one breaks.
+
+`just model` searches the large worlds too.
+"""
+
+import pytest
+
+from tests.model.guards import ALL, GUARDS
+from tests.model.search import check
+from tests.model.worlds import WORLDS
+
+ORDINARY = {
+    "late acquires",
+    "two failovers",
+    "two resets",
+    "reset, late acquires",
+    "reset, parking",
+    "reset, trimming",
+    "keys",
+    "keys, parking",
+    "trimming",
+    "sequence expires",
+}
+"""Some seconds each. The others take up to two minutes."""
+
+ACCIDENTS: list[tuple[tuple[str, ...], str, str]] = [
+    (("epoch",), "late acquires", "an effect under a token that is superseded"),
+    (("nonce",), "two failovers", "an effect under a token that is superseded"),
+    (("history",), "two failovers", "key a: state ('a1',) and parked () are not the fold of ()"),
+    (("commit chain",), "four events", "key a: outputs ('a1', 'a1') are not those of state ('a1',)"),
+    (("sequence",), "four events", "an event is in the log twice"),
+    (("release clears nonce",), "four events", "a released lease is held again"),
+    (("reset raises epoch", "reset clears nonce"), "reset", "an effect under a token from before a reset"),
+    (("reset clears nonce", "epoch"), "reset", "an effect under a token from before a reset"),
+    (("reset drops state",), "two resets", "key a: state ('a1',) and parked () are not the fold of ()"),
+    (("reset drops state",), "reset, keys", "key a: state ('a1',) and parked () are not the fold of ()"),
+    (("minimum inside trim",), "trimming", "an event is trimmed before every group has done it"),
+    (("minimum inside trim",), "reset, trimming", "an event is trimmed before every group has done it"),
+    (
+        ("parked keys at acquire",),
+        "parking",
+        "key a: state ('a2',) and parked ('a1',) are not the fold of ('a1', 'a2')",
+    ),
+    (("replay by owner",), "parking", """key a: effects out of order ('a2', "a1'")"""),
+    (("restart behind commit",), "four events", "key a: state ('a1', 'a1') and parked () are not the fold of ('a1',)"),
+]
+
+NOT_NEEDED = {"due once"}
+"""Within the bounds, no accident is known without these: the commit chain already prevents it."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ORDINARY else pytest.mark.large_world) for name in WORLDS]
+)
+def test_every_promise_holds(name: str) -> None:
+    found = check(WORLDS[name])
+    assert found.broken == WORLDS[name].breaks, "\n".join(found.trace)
+
+
+@pytest.mark.parametrize(
+    ("without", "world", "broken"),
+    [pytest.param(*accident, id=f"{' and '.join(accident[0])} in {accident[1]}") for accident in ACCIDENTS],
+)
+def test_without_a_guard_a_promise_breaks(without: tuple[str, ...], world: str, broken: str) -> None:
+    assert check(WORLDS[world], ALL - set(without)).broken == broken
+
+
+def test_every_guard_has_its_accident() -> None:
+    shown = {guard for without, _, _ in ACCIDENTS for guard in without}
+    assert shown | NOT_NEEDED == set(GUARDS)
