@@ -93,6 +93,26 @@ def is_commit(request: bytes, keys: PartitionKeys) -> bool:
 SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {"history": history, "nonce": nonce, "number": number}
 
 
+async def forgotten_registry(folder: Path) -> list[str]:
+    """A failover loses who is to own what; later a worker dies, and the other one must take over what it had."""
+    async with opened(folder, replica=True) as world:
+        await world.pair.in_step()
+        world.pair.sever()
+        await world.send(Order(key, 0) for key in range(12))
+        first, second = await world.hire(), await world.hire()
+        await wait_until(lambda: {first, second} <= set(world.owners()), 20, "both own something")
+        await world.promote()
+        await world.send(Order(key, 1) for key in range(12))
+        await world.settled()
+        world.kill(first)
+        await world.send(Order(key, 2) for key in range(12))
+        try:
+            await world.settled(10)
+        except AssertionError as error:
+            return [f"it came to no end: {error}", *violations(world.record())]
+        return violations(world.record())
+
+
 async def accident(guard: str, without: str, folder: Path) -> list[str]:
     """What is violated when the accident of a guard is arranged, without some guard or with all of them ("")."""
     async with opened(folder, replica=guard != "number", partition_count=1, without=without) as world:
