@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the first round; the next is +1")
     parser.add_argument("--without", choices=WITHOUT, default="", help="take this guard out of the scripts")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # in the background, too: it has processes to end
     print(f"seed {options.seed}", flush=True)
     failed = asyncio.run(_all(options.seed, options.minutes, options.rounds, options.without))
     print(f"{failed} failed" if failed else "all is well")

@@ -79,6 +79,7 @@ class Course:
 def courses(record: Record) -> Iterator[Course]:
     """Every partition in every era. Who still runs on a term of an era before is not judged: nothing of it counts."""
     for era in record.eras:
+        own = _terms_of(record, era)
         for partition, entries in era.logs.items():
             places = {entry.event: at for at, entry in enumerate(entries)}
             cursor = era.cursors.get(partition, "0-0")
@@ -86,17 +87,26 @@ def courses(record: Record) -> Iterator[Course]:
             lines = [
                 (places.get(line.event, -1), line)
                 for line in record.lines
-                if line.what == "begun" and line.partition == partition and _is_of(line, era)
+                if line.what == "begun" and line.partition == partition and _is_of(line, era, own)
             ]
-            runs: dict[tuple[str, str], Run] = {}
+            runs: dict[tuple[str, str], Run] = {}  # in the order in which they began
             for at, line in lines:
                 run = runs.setdefault((line.worker, line.token), Run(line.worker, line.token, []))
                 run.began.append((at, line))
             yield Course(era, partition, base, lines, list(runs.values()))
 
 
-def _is_of(line: Line, era: Era) -> bool:
-    return era.began <= line.at < era.ended and line.token.partition("/")[2] not in era.older
+def _terms_of(record: Record, era: Era) -> set[str]:
+    """The nonces of terms that are known to have begun in this era. One of them may be known from before: an acquire that the
+    old server did, but could not answer any more, is sent to the new one under the same nonce.
+    """
+    older = {sample.history for sample in record.samples if sample.era < era.number}
+    return {sample.nonce for sample in record.samples if sample.era == era.number and sample.history not in older}
+
+
+def _is_of(line: Line, era: Era, own: set[str]) -> bool:
+    nonce = line.token.partition("/")[2]
+    return era.began <= line.at < era.ended and (nonce in own or nonce not in era.older)
 
 
 def out_of_order(record: Record) -> Iterator[str]:
@@ -156,7 +166,7 @@ def not_taken_over(record: Record) -> Iterator[str]:
     """
     bound = 1.5 * record.lease + ALLOWANCE
     for partition, held in _by_partition(record).items():
-        for heir in (life for life in record.lives if not life.slow):
+        for heir in (life for life in record.lives if not life.flawed):
             edges = sorted(
                 {edge for span in record.unrest for edge in span}
                 | {edge for life in record.lives for edge in (life.ready, life.ended)}

@@ -253,7 +253,7 @@ async def heal(world: World) -> None:
         gate.delay(0)
         gate.stall(False)
     for life, process in world.staff():
-        if life.slow or life.doomed:
+        if life.flawed or life.doomed:
             world.kill((life, process))
         process.signal(Signals.SIGCONT)
     await wait_until(lambda: not any(life.doomed or life.dismissed for life, _ in world.staff()), 20, "who leaves has left")

@@ -30,6 +30,7 @@ class Sample:
     owner: str
     epoch: int
     nonce: str
+    history: str
     number: int
     cursor: str
 
@@ -42,7 +43,7 @@ class Era:
         began: When the workers could first reach this server.
         ended: When they could not any more.
         cursors: The partitions' cursors when it began.
-        older: The nonces of terms that began before it.
+        older: The nonces that were seen before it.
         logs: The partitions' entries at its end, in their order.
     """
 
@@ -58,13 +59,13 @@ class Era:
 class Life:
     """A worker process: when it was there, when it was stopped, and how it ended.
 
-    `slow`: its handlers may hold it up. `doomed`: it was killed, or will be when it passes a fail point. `dismissed`: it
-    was told to leave.
+    `flawed`: its handlers may hold it up, or it may stop by itself. `doomed`: it was killed, or will be when it passes a fail
+    point. `dismissed`: it was told to leave.
     """
 
     name: str
     pid: int
-    slow: bool
+    flawed: bool
     doomed: bool
     dismissed: bool = False
     ready: float = FOR_EVER

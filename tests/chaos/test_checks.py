@@ -18,15 +18,21 @@ def line(worker: str, term: str, number: int, at: float, what: str = "begun") ->
 
 
 def sample(at: float, pid: int, epoch: int, number: int, cursor: int, nonce: str = "") -> Sample:
-    nonce = nonce or f"n{epoch}"
-    owner = f"host-{pid}-x"
     return Sample(
-        at=at, era=0, partition=0, owner=owner, epoch=epoch, nonce=nonce, number=number, cursor=f"{cursor}-0"
+        at=at,
+        era=0,
+        partition=0,
+        owner=f"host-{pid}-x",
+        epoch=epoch,
+        nonce=nonce or f"n{epoch}",
+        history="h0",
+        number=number,
+        cursor=f"{cursor}-0",
     )
 
 
 def life(name: str, pid: int, **changes: Any) -> Life:
-    found = Life(name=name, pid=pid, slow=False, doomed=False, ready=0.0)
+    found = Life(name=name, pid=pid, flawed=False, doomed=False, ready=0.0)
     return evolve(found, **changes)
 
 
@@ -119,3 +125,7 @@ def test_events_that_a_failover_lost_are_not_missed_and_who_has_them_in_hand_is_
     )
     assert violations(failed_over) == []
     assert violations(evolve(failed_over, sent={Order(1, 3): Sent("sales/0/4-0", 1)})) != []
+
+    again = evolve(sample(4.05, 2, 2, 0, 2), era=1, history="h1")  # the same nonce, and acquired anew
+    judged = violations(with_sample(again)(failed_over))
+    assert any("which is not in the log" in text for text in judged)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.directed import SCENARIOS, accident
+from tests.chaos.directed import SCENARIOS, accident, forgotten_registry
 from tests.chaos.faults import FAULTS
 from tests.chaos.rounds import Outcome, run
 from tests.chaos.timeline import KINDS, alone, drawn
@@ -35,6 +35,12 @@ def test_a_guard_prevents_its_accident(run: Any, outcome: list[str]) -> None:
 @pytest.mark.parametrize("run", [pytest.param(partial(accident, guard, guard), id=guard) for guard in SCENARIOS])
 def test_without_the_guard_the_accident_is_seen(run: Any, outcome: list[str]) -> None:
     assert outcome
+
+
+@pytest.mark.xfail(reason="the roster compares versions of different histories: see README.md", strict=True)
+@pytest.mark.parametrize("run", [pytest.param(forgotten_registry, id="registry")])
+def test_partitions_are_taken_over_after_a_failover_that_lost_who_is_to_own_what(run: Any, outcome: list[str]) -> None:
+    assert outcome == []
 
 
 def test_a_seed_is_a_timeline() -> None:

@@ -76,7 +76,7 @@ class Watch:
     async def _look_at_partitions(self, era: Era, client: "Redis") -> None:
         async with client.pipeline(transaction=True) as pipeline:
             for keys in self.partitions:
-                pipeline.hmget(keys.slot("till").decode(), ["owner", "epoch", "nonce", "number"])
+                pipeline.hmget(keys.slot("till").decode(), ["owner", "epoch", "nonce", "history", "number"])
                 pipeline.hget(keys.cursors.decode(), "till")
             replies = await pipeline.execute()
         at = time.monotonic()
@@ -84,7 +84,7 @@ class Watch:
             return
         self.looks += 1
         for keys, slot, cursor in zip(self.partitions, replies[::2], replies[1::2], strict=True):
-            owner, epoch, nonce, number = slot
+            owner, epoch, nonce, history, number = slot
             sample = Sample(
                 at=at,
                 era=era.number,
@@ -92,6 +92,7 @@ class Watch:
                 owner=owner or "",
                 epoch=int(epoch or 0),
                 nonce=nonce or "",
+                history=history or "",
                 number=int(number or 0),
                 cursor=cursor or "0-0",
             )

@@ -65,8 +65,8 @@ class World:
         self.gates[name] = gate
         style = STYLES[len(self.workers) % len(STYLES)]
         process = self.shop.start(name, **{**CALM, "style": style, "url": gate.url, **changes})
-        slow, doomed = "slow" in changes, "crash" in changes and "signal" not in changes
-        worker = Life(name=name, pid=process.popen.pid, slow=slow, doomed=doomed), process
+        flawed, doomed = bool({"slow", "crash"} & set(changes)), "crash" in changes and "signal" not in changes
+        worker = Life(name=name, pid=process.popen.pid, flawed=flawed, doomed=doomed), process
         self.workers.append(worker)
         return worker
 
