@@ -57,6 +57,7 @@ class _Assign:
 
 @frozen
 class _Stored:
+    history: bytes
     assigned: Sequence[tuple[str, Assigned]]
     answers: Sequence[int | StoreError]
 
@@ -155,8 +156,10 @@ class Member(Actor[MemberMessage]):
                 self._unreachable(error)
             case _Assign():
                 self._assign()
-            case _Stored(assigned, answers):
-                self._stored(assigned, answers)
+            case _Stored(history, assigned, answers):
+                self.assigning = False
+                if history == self.roster.history:
+                    self._stored(assigned, answers)
             case _Unanswered(error):
                 self.assigning = False
                 self._unreachable(error)
@@ -225,6 +228,9 @@ class Member(Actor[MemberMessage]):
     # ── who there is, and who is to have what ──
 
     def _take_in(self, heard: Membership) -> None:
+        if self.roster.is_of_another_history(heard):
+            self.roster.forget()
+            return self._beat_anew()
         version = self.roster.version
         news = self.roster.hear(list(self.streams), heard, self.clock.monotonic())
         for name in news:
@@ -260,11 +266,10 @@ class Member(Actor[MemberMessage]):
             )
             assigned.append((name, Assigned(version=known.version + 1, membership=self.roster.version, owners=owners)))
         if calls:
-            self.assigning = True
-            self.pipe_to_self(self.link.run(calls), lambda answers: _Stored(assigned, answers), _Unanswered)
+            self.assigning, history = True, self.roster.history
+            self.pipe_to_self(self.link.run(calls), lambda answers: _Stored(history, assigned, answers), _Unanswered)
 
     def _stored(self, assigned: Sequence[tuple[str, Assigned]], answers: Sequence[int | StoreError]) -> None:
-        self.assigning = False
         for (name, made), answer in zip(assigned, answers, strict=True):
             if isinstance(answer, StoreError):
                 log.warning("assignment refused", extra={"processor": name, "error": str(answer)})

@@ -20,18 +20,29 @@ class Roster:
 
     Attributes:
         partitions: For each processor of this worker how many partitions it has.
+        history: Of the server that was heard last: versions are its.
         version: Of the membership; -1: nothing was heard yet.
         settled_at: When it will have stood still for long enough, by this worker's clock.
     """
 
     partitions: Mapping[str, int]
+    history: bytes = b""
     version: int = -1
     settled_at: float = 0.0
     members: Mapping[str, About] = field(factory=dict)
     assignments: dict[str, Assigned] = field(factory=dict)
 
+    def is_of_another_history(self, answer: Membership) -> bool:
+        """Whether what is known counts for nothing any more, and all has to be asked for again."""
+        return self.version >= 0 and answer.history != self.history
+
+    def forget(self) -> None:
+        """Begin anew: a promoted server may have other members and assignments under the versions that are known."""
+        self.version, self.assignments = -1, {}
+
     def hear(self, names: Sequence[str], answer: Membership, now: float) -> list[str]:
         """Take in what a heartbeat answered for these processors; those for which there is a new assignment."""
+        self.history = answer.history
         if answer.members is not None:
             self.version, self.members = answer.version, answer.members
             self.settled_at = now - answer.age + SETTLE

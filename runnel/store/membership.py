@@ -46,8 +46,9 @@ class Assigned:
 
 @frozen(kw_only=True)
 class Membership:
-    """What a heartbeat answers."""
+    """What a heartbeat answers. Versions can be compared only within one history of the server."""
 
+    history: bytes
     version: int
     age: float
     """Seconds since the membership last changed."""
@@ -91,8 +92,9 @@ def heartbeat(
 
 
 def _membership(reply: list[Any]) -> Membership:
-    version, age, members, *assignments = reply
+    history, version, age, members, *assignments = reply
     return Membership(
+        history=history,
         version=version,
         age=age / 1000,
         members=None if members is None else about_each(members),

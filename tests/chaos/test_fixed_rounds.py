@@ -37,7 +37,6 @@ def test_without_the_guard_the_accident_is_seen(run: Any, outcome: list[str]) ->
     assert outcome
 
 
-@pytest.mark.xfail(reason="the roster compares versions of different histories: see README.md", strict=True)
 @pytest.mark.parametrize("run", [pytest.param(forgotten_registry, id="registry")])
 def test_partitions_are_taken_over_after_a_failover_that_lost_who_is_to_own_what(run: Any, outcome: list[str]) -> None:
     assert outcome == []

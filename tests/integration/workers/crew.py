@@ -29,21 +29,27 @@ class Hand:
 
     def actor(self, *path: str) -> ActorSnapshot:
         """One of its actors, by the names on the way down."""
+        found = self.find(*path)
+        assert found is not None, f"{self.name} has no {'/'.join(path)}"
+        return found
+
+    def find(self, *path: str) -> ActorSnapshot | None:
+        """The same, or None: it has not started yet, or has stopped."""
         found = self.worker.snapshot()
         for name in path:
-            assert found is not None
-            found = next(child for child in found.children if child.name == name)
-        assert found is not None
+            found = None if found is None else next((child for child in found.children if child.name == name), None)
         return found
 
     @property
     def leads(self) -> bool:
-        return bool(self.actor("coordinator", "member").details["leads"])
+        member = self.find("coordinator", "member")
+        return member is not None and bool(member.details.get("leads"))
 
     @property
     def partitions(self) -> set[int]:
         """The partitions that its actors run."""
-        running = self.actor("till").children
+        till = self.find("till")
+        running = () if till is None else till.children
         return {int(child.name.split(".")[0]) for child in running if child.name not in ("reader", "committer")}
 
 
