@@ -23,11 +23,11 @@ from redis.connection import ConnectionPool as BlockingPool
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry as BlockingRetry
 
-from runnel.clock import Clock
+from runnel.clock import Clock, io_timeout
 from runnel.errors import ConfigurationError
 from runnel.store.blocking import BlockingLink
 from runnel.store.embedded import EmbeddedServer, GivenUp, embedded_path, start_embedded
-from runnel.store.link import Link, store_error
+from runnel.store.link import IO_TIMEOUT, Link, store_error
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ class Store:
     async def command(self, *args: Any) -> Any:
         """One command over a pooled connection, with errors of ours; never sent twice."""
         try:
-            return await self.redis.execute_command(*args)  # type: ignore[no-untyped-call]
+            async with io_timeout(IO_TIMEOUT):
+                return await self.redis.execute_command(*args)  # type: ignore[no-untyped-call]
         except (redis_errors.RedisError, OSError) as error:
             raise store_error(error, self.where) from error
 
@@ -140,7 +141,8 @@ class Store:
 
     async def _check(self, client: Redis) -> None:
         try:
-            about: dict[str, Any] = await client.info("server", "memory", "persistence")
+            async with io_timeout(IO_TIMEOUT):
+                about: dict[str, Any] = await client.info("server", "memory", "persistence")
         except (redis_errors.RedisError, OSError) as error:
             raise store_error(error, self.where) from error
         version = about.get("redis_version", "0")

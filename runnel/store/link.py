@@ -175,7 +175,7 @@ def store_error(error: Exception, where: str) -> StoreError:
     """What an error of redis-py or of the network means to us."""
     if isinstance(error.__cause__, redis_errors.AuthenticationError):
         error = error.__cause__  # on a new connection redis-py hides it in a ConnectionError
-    said = str(error) or type(error).__name__
+    said = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
     match error:
         case redis_errors.AuthenticationError() if said.startswith(_NO_PASSWORD):
             return StoreRefused(f"{where} needs a password: redis://:PASSWORD@host")

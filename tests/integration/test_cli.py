@@ -116,6 +116,13 @@ def test_an_unreachable_server_is_one_line(shop: Folder, command: list[str]) -> 
     assert "secret" not in done.stderr
 
 
+def test_a_server_that_hangs_is_one_line(shop: Folder, own_server: Callable[..., Server]) -> None:
+    server = own_server()
+    os.kill(server.pid, signal.SIGSTOP)
+    assert_one_line(shop.run("status", "shop:app", "--redis-url", server.url), 4, "no answer in time")
+    os.kill(server.pid, signal.SIGCONT)
+
+
 def test_a_wrong_password_is_one_line(shop: Folder, valkey: Server) -> None:
     with valkey.client() as client:
         client.acl_setuser("clerk", enabled=True, passwords=["+right"], commands=["+@all"], keys=["*"])
