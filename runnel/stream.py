@@ -113,8 +113,7 @@ class Stream(Generic[R]):
 
     def serialize(self, record: R) -> dict[bytes, bytes]:
         """A record as the fields of an entry."""
-        fields = self.codec.encode(record)
-        return dict(zip(fields[::2], fields[1::2], strict=True))
+        return dict(zip(self.codec.names, self.codec.values(record), strict=True))
 
     def deserialize(self, value: Mapping[bytes, bytes]) -> R:
         """The record in the fields of an entry; the opposite of `serialize`."""
@@ -167,30 +166,32 @@ class Sending:
     def add(self, records: Sequence[Any], key: object) -> None:
         """Encode the records and put each into the part of its partition."""
         stream, ids, opened, order, tail = self._stream, self._ids, self._open, self._order, self._tail
-        encode, key_of, hasher, count = stream.codec.encode, stream.key_of, stream.hasher, stream.partition_count
+        encoded, key_of, hasher, count = stream.codec.values, stream.key_of, stream.hasher, stream.partition_count
         most, tail_size = min(MOST_ENTRIES, stream.partition_size), sum(map(len, tail))
+        is_single = len(stream.codec.names) == 1
         for record in records:  # paid for each event that is sent
-            fields = encode(record)
+            fields = encoded(record)
             of = key_of(record) if key is None else key
             text = key_bytes(of)
             number = (xxh64(text) if hasher is None else hasher(of)) % count
-            size = tail_size + len(text) + (len(fields[1]) if len(fields) == 2 else sum(map(len, fields[1::2])))
+            size = tail_size + len(text) + (len(fields[0]) if is_single else sum(map(len, fields)))
             part = opened.get(number)
             if part is None or part.entries == most or part.size + size > MOST_BYTES:
-                part = opened[number] = self._begin(number, fields)
+                part = opened[number] = self._begin(number)
             values = part.values
             if ids is not None:
                 values.append(next(ids))
-            values += fields[1::2]
+            values += fields
             values.append(text)
-            values += tail
+            if tail:
+                values += tail
             part.entries += 1
             part.size += size
             order.append(part)
 
-    def _begin(self, number: int, fields: list[bytes]) -> Part:
+    def _begin(self, number: int) -> Part:
         stream = self._stream
-        part = Part((*fields[::2], *self._own_names), self._ids is not None)
+        part = Part((*stream.codec.names, *self._own_names), self._ids is not None)
         if (earlier := self._open.get(number)) is not None:
             earlier.next = part
         lane = self._producer.lane(stream.partitions[number], stream.partition_size, stream.overflow)

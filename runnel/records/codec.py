@@ -17,17 +17,27 @@ class Codec(ABC, Generic[R]):
 
     Attributes:
         record: The type.
+        names: The names of the entry's fields, the same for all records.
     """
 
     record: type[R]
+    names: tuple[bytes, ...]
 
     @abstractmethod
-    def encode(self, record: R) -> list[bytes]:
-        """The fields of the entry: name, value, name, value...
+    def values(self, record: R) -> Sequence[bytes]:
+        """The values of the entry's fields, in the order of `names`.
 
         Raises:
             RecordError: Not an instance of the type, a value that does not fit, or more than `max_payload` bytes.
         """
+
+    def encode(self, record: R) -> list[bytes]:
+        """The fields of the entry: name, value, name, value...
+
+        Raises:
+            RecordError: As `values`.
+        """
+        return [part for field in zip(self.names, self.values(record), strict=True) for part in field]
 
     @abstractmethod
     def decode(self, fields: Sequence[bytes]) -> R:
@@ -42,7 +52,7 @@ class Codec(ABC, Generic[R]):
         """The record as one value, for what is no entry: a state, a message.
 
         Raises:
-            RecordError: As `encode`.
+            RecordError: As `values`.
         """
 
     @abstractmethod

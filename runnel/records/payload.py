@@ -21,6 +21,8 @@ Unpack = Callable[[bytes], Any]
 class PayloadCodec(Codec[R]):
     """The whole record as one payload in the field ``data``."""
 
+    names = (b"data",)
+
     def __init__(self, record: type[R], serializer: Serializer, max_payload: int) -> None:
         self.record = record
         self._max_payload = max_payload
@@ -32,7 +34,10 @@ class PayloadCodec(Codec[R]):
         self._compress = None if serializer.compressor is None else _compress_of(serializer.compressor)
         self._unpack = _unpacker(serializer, max_payload)
 
-    def encode(self, record: R) -> list[bytes]:
+    def values(self, record: R) -> tuple[bytes]:
+        return (self.dumps(record),)
+
+    def dumps(self, record: R) -> bytes:
         if not isinstance(record, self.record):
             raise RecordError(f"expected {self.record.__name__}, got {shortened(record)}")
         try:
@@ -46,7 +51,7 @@ class PayloadCodec(Codec[R]):
             raise RecordError(
                 f"{self.record.__name__}: the payload has {size} bytes, more than max_payload, {self._max_payload}"
             )
-        return [b"data", payload]
+        return payload
 
     def decode(self, fields: Sequence[bytes]) -> R:
         try:
@@ -60,9 +65,6 @@ class PayloadCodec(Codec[R]):
                 return self.loads(payload)
         names = ", ".join(shortened(name) for name in fields[:20:2])
         raise RecordError(f"{self.record.__name__}: the entry has no field data, but {names or 'nothing'}")
-
-    def dumps(self, record: R) -> bytes:
-        return self.encode(record)[1]
 
     def loads(self, payload: bytes) -> R:
         try:

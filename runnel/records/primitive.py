@@ -40,27 +40,28 @@ class PrimitiveCodec(Codec[R]):
     def __init__(self, record: type[R], payloads: Codec[R]) -> None:
         self.record = record
         self._payloads = payloads
-        self._encoders: list[tuple[str, bytes, Callable[[Any], Any], Callable[[Any], bytes]]] = []
+        self._encoders: list[tuple[str, Callable[[Any], Any], Callable[[Any], bytes]]] = []
         self._decoders: dict[bytes, tuple[str, type, Callable[[bytes], Any]]] = {}
         for field in record_fields(record):
             # Not `exact`, which floats do not have.
             cls: type = field.shape.cls  # type: ignore[attr-defined]
-            self._encoders.append((field.name, field.name.encode(), field.shape.check, _TO_TEXT[cls]))
+            self._encoders.append((field.name, field.shape.check, _TO_TEXT[cls]))
             self._decoders[field.name.encode()] = (field.name, cls, _FROM_TEXT[cls])
+        self.names = tuple(self._decoders)
 
-    def encode(self, record: R) -> list[bytes]:
+    def values(self, record: R) -> list[bytes]:
         if not isinstance(record, self.record):
             raise RecordError(f"expected {self.record.__name__}, got {shortened(record)}")
-        fields: list[bytes] = []
+        values: list[bytes] = []
         name = ""
         try:
-            for name, stored_name, check, to_text in self._encoders:
-                fields += (stored_name, to_text(check(getattr(record, name, ABSENT))))
+            for name, check, to_text in self._encoders:
+                values.append(to_text(check(getattr(record, name, ABSENT))))
         except Mismatch as mismatch:
             raise mismatch.under(f".{name}").at(self.record.__name__) from None
         except ValueError as error:  # text that is not Unicode, an int of thousands of digits
             raise RecordError(f"{self.record.__name__}.{name}: cannot be encoded: {error}") from None
-        return fields
+        return values
 
     def decode(self, fields: Sequence[bytes]) -> R:
         arguments: dict[str, Any] = {}

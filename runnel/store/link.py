@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import redis.exceptions as redis_errors
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 
 from runnel.clock import Clock, io_timeout
@@ -119,14 +120,8 @@ class Link:
 
 
 def packed(commands: Sequence[tuple[Any, ...]]) -> bytes:
-    """Commands as Redis reads them. Three times as fast as redis-py's way, and paid for each event that is sent."""
-    parts = []
-    for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        for arg in command:
-            value = arg if type(arg) is bytes else str(arg).encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
-    return b"".join(parts)
+    """Commands as Redis reads them. Several times as fast as redis-py's way, and paid for each event that is sent."""
+    return b"".join([pack_command(command) for command in commands])
 
 
 class UnknownScript(StoreError):
