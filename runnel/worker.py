@@ -97,9 +97,8 @@ class Worker:
             await self.app.check_stream(processor.stream)
             await self._register(store, processor)
         ready()
-        if not self._stopping.is_set():
-            with settled_heap():
-                await self._work(store, chosen, self._stopping)
+        with settled_heap():
+            await self._work(store, chosen, self._stopping)
 
     def stop(self) -> None:
         """Stop in order; called again, at once. Harmless when not running."""

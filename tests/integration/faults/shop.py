@@ -6,6 +6,7 @@ What it does is said by a `Plan`, which travels to worker processes as JSON.
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +46,8 @@ class Plan:
     join_delay: float = 0.0
     block: float = 0.0
     """Seconds for which each handler blocks the event loop."""
+    fail_to_begin: int = 0
+    """How often the function fails in each partition before it begins to loop."""
     patience: float = 30.0
     """Seconds for which a blocked event loop keeps its leases."""
     hold: int = -1
@@ -116,8 +119,13 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
     """The app, its stream, and its processors: `till`, and others that do the same."""
     app, ledger = make_app(plan), Ledger(plan.ledger)
 
+    begun: Counter[int] = Counter()
+
     async def till(events: Any) -> None:
         token = token_of(events)
+        begun[events.partition] += 1
+        if begun[events.partition] <= plan.fail_to_begin:
+            raise ConnectionError("no database")
 
         async def handle(sale: Sale) -> None:
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun", token)

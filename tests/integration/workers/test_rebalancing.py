@@ -92,7 +92,11 @@ async def test_a_partition_moves_only_when_its_event_has_come_to_its_end(crew: M
 
 async def test_a_burst_of_joins_is_one_assignment_or_two(crew: MakeCrew) -> None:
     shop = await crew()
-    await asyncio.gather(*(shop.join(str(n)) for n in range(6)))
+    joining = []
+    for n in range(6):
+        joining.append(asyncio.create_task(shop.join(str(n))))
+        await asyncio.sleep(0.04)  # the pace of the burst
+    await asyncio.gather(*joining)
     await shop.settled()
     assert shop.assignments() <= 2
     assert max(shop.epochs()) <= 2
