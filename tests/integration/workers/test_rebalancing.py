@@ -23,7 +23,7 @@ async def test_a_worker_that_joins_is_given_its_share_and_nothing_else_moves(cre
     for name, share in (("a", 16), ("b", 8), ("c", 5), ("d", 4)):
         before = shop.epochs()
         await shop.join(name)
-        await shop.settled()
+        await shop.settled(timeout=4)  # by the notices: a heartbeat would come after 5 s
         assert moved(before, shop.epochs()) == {0: 16 - share, 1: share} if share < 16 else True
 
 
@@ -33,7 +33,7 @@ async def test_a_worker_that_leaves_hands_its_partitions_over_and_nothing_else_m
     await shop.settled()
     before, mine = shop.epochs(), hands[0].partitions
     await hands[0].leave()
-    await shop.settled()
+    await shop.settled(timeout=4)  # by the notices: a heartbeat would come after 5 s
     after = shop.epochs()
     assert {n for n in range(16) if after[n] != before[n]} == mine
     assert moved(before, after) == {0: 16 - len(mine), 1: len(mine)}
