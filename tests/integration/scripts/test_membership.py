@@ -129,6 +129,13 @@ async def test_a_leader_of_an_older_history_leads_no_more(bench: Bench) -> None:
     assert await elect(bench, "a") == Elected(0, "b")
 
 
+async def test_a_leader_begins_a_new_term_in_a_new_history(bench: Bench) -> None:
+    """What it knew of its term may be lost, or another's by now."""
+    await elect(bench, "a")
+    bench.redis.hset(APP.leader.decode(), "history", "another")
+    assert await elect(bench, "a") == Elected(2, "a")
+
+
 async def test_who_leaves_is_no_member_and_leads_no_more(bench: Bench) -> None:
     await beat(bench, "a")
     await beat(bench, "b")
@@ -163,3 +170,12 @@ async def test_the_roll_names_no_leader_of_an_older_history(bench: Bench) -> Non
     await elect(bench, "a")
     bench.redis.hset(APP.leader.decode(), "history", "another")
     assert (await bench.run(membership.roll(APP))).leader is None
+
+
+async def test_the_roll_names_no_leader_whose_lease_ran_out(bench: Bench) -> None:
+    await elect(bench, "a", lease=SHORT)
+
+    async def nobody_leads() -> bool:
+        return (await bench.run(membership.roll(APP))).leader is None
+
+    await wait_until(nobody_leads)
