@@ -41,7 +41,7 @@ Format = Annotated[LogFormat | None, typer.Option("--log-format", help="Lines, o
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="How many worker processes.", show_default="1")
 ]
-Member = Annotated[str | None, typer.Option("--member", hidden=True)]
+Tether = Annotated[str | None, typer.Option("--tether", hidden=True)]
 """How a parent starts a worker: its number, and its end of the socket pair."""
 Live = Annotated[
     bool | None,
@@ -81,12 +81,12 @@ def worker(
     redis_url: RedisUrl = None,
     log_level: Level = None,
     log_format: Format = None,
-    member: Member = None,
+    tether: Tether = None,
 ) -> None:
     """Run an app's processors, with plain logs, until SIGINT or SIGTERM."""
     options = _Options(target, processors, redis_url, log_level, log_format)
-    if member is not None:
-        _work_in_crew(options, *map(int, member.split(":")))
+    if tether is not None:
+        _work_in_crew(options, *map(int, tether.split(":")))
     else:
         _start(options, workers, reload, live=False)
 
@@ -156,14 +156,14 @@ async def _noted(context: AbstractAsyncContextManager[object]) -> AsyncIterator[
 
 
 def _work_in_crew(options: _Options, number: int, channel: int) -> None:
-    from runnel.crew.member import Member
+    from runnel.crew.tether import Tether
     from runnel.worker import Worker
 
     app = _load(options, number)
     work = Worker(app)
-    member = Member(work, channel)
+    tether = Tether(work, channel)
     log = f"{options.log_level or app.settings.log_level} {options.log_format or app.settings.log_format}"
-    work.start(options.names, within=lambda: _noted(member), ready=lambda: member.say(log))
+    work.start(options.names, within=lambda: _noted(tether), ready=lambda: tether.say(log))
 
 
 def _lead_crew(options: _Options, workers: int) -> int:
@@ -174,7 +174,7 @@ def _lead_crew(options: _Options, workers: int) -> int:
 
     def command(number: int, channel: int) -> Sequence[str]:
         traceback = ["--traceback"] if "--traceback" in sys.argv else []
-        return [sys.executable, "-m", "runnel", "worker", *options.words(), *traceback, f"--member={number}:{channel}"]
+        return [sys.executable, "-m", "runnel", "worker", *options.words(), *traceback, f"--tether={number}:{channel}"]
 
     def heard(log: str) -> None:
         """The app may say how to log, and it is the workers that load it."""

@@ -2,7 +2,7 @@
 
     decision.py     what the parent does next: a pure function over what happened
     parent.py       carries it out: starts processes, passes signals on, waits for all
-    member.py       a worker's side: it says when it is up, and stops in order when its parent is gone
+    tether.py       a worker's side: it says when it is up, and stops in order when its parent is gone
 
 Between the parent and each worker lies a socket pair. The worker writes one message on it, that it is up. Its end is
 how a worker learns that its parent has died, however that died: nothing needs polling, and it is the same on all systems.

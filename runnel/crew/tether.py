@@ -16,7 +16,7 @@ from runnel.worker import Worker
 log = logging.getLogger(__name__)
 
 
-class Member:
+class Tether:
     """A context for the time in which a worker runs, entered in its event loop.
 
     Args:
