@@ -8,8 +8,7 @@ from collections.abc import Collection, Sequence
 
 from xxhash import xxh64_intdigest
 
-Owners = tuple[str | None, ...]
-"""For each partition the worker that is to own it; None where there is no worker."""
+from runnel.store.membership import Owners
 
 
 def assign(members: Collection[str], last: Sequence[str | None], salt: str = "") -> Owners:

@@ -47,7 +47,7 @@ class io_timeout:  # noqa: N801 - used like asyncio.timeout
         TimeoutError: At the end of the `async with`, when it took longer.
     """
 
-    TURNS = 5
+    TURNS = 20
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds

@@ -141,12 +141,13 @@ class Worker:
         """Note the processor in all partitions, so that from now on none of their events is trimmed before it is done."""
         name, start = processor.options.name, processor.options.start
         link = store.link()
-        for answer in await link.run(
-            [scripts.register(k, name, start) for k in processor.stream.partitions], patience=5
-        ):
-            if isinstance(answer, Exception):
-                raise answer
-        await link.close()
+        try:
+            calls = [scripts.register(keys, name, start) for keys in processor.stream.partitions]
+            for answer in await link.run(calls, patience=5):
+                if isinstance(answer, Exception):
+                    raise answer
+        finally:
+            await link.close()
 
     async def _work(self, store: Store, processors: list[Processor], stopping: asyncio.Event) -> None:
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -174,9 +175,12 @@ class Worker:
         supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
         partitions = partitions_of(stream.partitions for stream in self.app.streams.values())
         duties = {"trimmer": lambda: Trimmer(partitions, store.link())}
-        leader = system.spawn(lambda: Leader(duties, supervision), name="leader", supervision=supervision)
-        interval = beat_interval(processor.options.lock_expiry for processor in processors)
+        leases = [processor.options.lock_expiry for processor in processors]
+        interval = beat_interval(leases)
         heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
+        leader = system.spawn(
+            lambda: Leader(duties, supervision, heart, min(leases)), name="leader", supervision=supervision
+        )
 
         def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
             return Member(

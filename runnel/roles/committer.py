@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreError, StoreUnavailable
-from runnel.roles.lease import Lease
+from runnel.roles.lease import Lease, in_order
 from runnel.store import scripts
 from runnel.store.link import Link
 from runnel.store.scripts import Call, CommitAnswer
@@ -117,6 +117,7 @@ class Committer(Actor[CommitterMessage]):
                 self.unstash_all()
             case _Resend():
                 self._send([commit for commit in self.travelling if not commit.lease.lost])
+                self.unstash_all()  # who waits for one that is lost meanwhile need not wait any more
             case _Go():
                 self.pausing = False
         self._go_on()
@@ -176,9 +177,9 @@ class Committer(Actor[CommitterMessage]):
 
     async def _commit(self, commits: Sequence[_Commit]) -> list[CommitAnswer | StoreError]:
         async with AsyncExitStack() as stack:
-            for commit in commits:
-                await commit.lease.lock.reader.acquire()
-                stack.callback(commit.lease.lock.reader.release)
+            for lease in in_order(commit.lease for commit in commits):
+                await lease.lock.reader.acquire()
+                stack.callback(lease.lock.reader.release)
             return await self.link.run([commit.call for commit in commits])
 
     def _take(self, answers: Sequence[CommitAnswer | StoreError]) -> None:

@@ -17,9 +17,9 @@ from runnel.errors import StoreError, StoreUnavailable
 from runnel.processor import Processor
 from runnel.roles.committer import Fenced
 from runnel.roles.control import post, released
-from runnel.roles.heart import Heart
-from runnel.roles.lease import Lease
-from runnel.roles.member import MARGIN, Freed, Join, Member, MemberMessage, Retire, Wanted
+from runnel.roles.heart import MARGIN, Heart
+from runnel.roles.lease import Lease, in_order
+from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
 from runnel.roles.slot import Slot
 from runnel.store import scripts
@@ -136,7 +136,7 @@ class Coordinator(Actor[CoordinatorMessage]):
             case Disowned(lease):
                 self._give_back(lease)
             case Fenced(lease):
-                self._lose(lease, "fenced")
+                self._lose(lease, "fenced: taken by another worker, reset, or the server was restarted")
             case Halt(error):
                 if not self.halted.done():
                     self.halted.set_result(error)
@@ -158,7 +158,8 @@ class Coordinator(Actor[CoordinatorMessage]):
 
     async def on_stop(self) -> None:
         """Give back what is still held: the processors and the heart have stopped by now, after a failure too."""
-        await self._release(self._leases(), timeout=2)
+        if leases := self._leases():
+            await self._release(leases, timeout=2)
         await self.link.close()
 
     def statistics(self) -> dict[str, object]:
@@ -198,7 +199,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     def _freed(self, name: str, partitions: Iterable[int]) -> None:
         for partition in partitions:
             if (slot := self.slots.get((name, partition))) is not None:
-                slot.retry_at = 0.0
+                slot.retry_at, slot.freed = 0.0, True
 
     # ── taking ──
 
@@ -209,6 +210,8 @@ class Coordinator(Actor[CoordinatorMessage]):
         slots = [slot for slot in self.slots.values() if slot.is_missing and slot.retry_at <= now]
         if slots:
             self.acquiring = True
+            for slot in slots:
+                slot.freed = False
             self.pipe_to_self(
                 self.link.run([slot.call(self.worker) for slot in slots]),
                 lambda answers: _Acquired(now, slots, answers),
@@ -217,21 +220,27 @@ class Coordinator(Actor[CoordinatorMessage]):
 
     def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[Acquired | Held | StoreError]) -> None:
         self.acquiring = self.away = False
+        refused: StoreError | None = None
         for slot, answer in zip(slots, answers, strict=True):
             match answer:
                 case Acquired():
                     self._own(slot, answer, sent_at)
                 case Held(owner, left):
                     slot.nonce = b""
-                    slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
+                    if not slot.freed:  # its owner may have let go after this was answered, and been heard before
+                        slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
                     log.debug("partition held by another worker", extra={"owner": owner, "left": left})
                 case _:
-                    raise answer
+                    refused = answer
+        if refused is not None:
+            raise refused
         self._renew_these()
-        self._retry_later(slots)
+        self._retry_later()
 
     def _own(self, slot: Slot, acquired: Acquired, sent_at: float) -> None:
         lease = Lease.of(slot.processor, slot.keys, acquired, sent_at + slot.processor.options.lock_expiry)
+        if slot.wanted and self._ends(lease) <= self.clock.monotonic():
+            return  # answered so late that another may have it by now: ask again, under the same nonce
         slot.lease, slot.nonce, slot.is_void = lease, b"", False
         if slot.wanted:
             log.debug("partition acquired", extra=lease.log_fields)
@@ -248,10 +257,10 @@ class Coordinator(Actor[CoordinatorMessage]):
         self.acquiring = False
         for slot in slots:
             slot.retry_at = self.clock.monotonic() + RETRY
-        self._retry_later(slots)
+        self._retry_later()
 
-    def _retry_later(self, slots: Iterable[Slot]) -> None:
-        due = [slot.retry_at for slot in slots if slot.is_missing]
+    def _retry_later(self) -> None:
+        due = [slot.retry_at for slot in self.slots.values() if slot.is_missing]
         if due:
             self.set_timer("retry", _LookAround(), max(0.0, min(due) - self.clock.monotonic()))
 
@@ -264,18 +273,22 @@ class Coordinator(Actor[CoordinatorMessage]):
         """Give up leases that are about to end, and look again in time for the next."""
         now, pause = self.clock.monotonic(), self.heart.interval
         for lease in self._leases():
-            left = lease.deadline - MARGIN * lease.processor.options.lock_expiry - now
+            left = self._ends(lease) - now
             if left <= 0:
                 self._lose(lease, "not renewed in time")
             else:
                 pause = min(pause, left)
         self.set_timer("stand down", _LookAround(), pause)
 
+    def _ends(self, lease: Lease) -> float:
+        """When to stand down: before the lease can have ended in Redis."""
+        return lease.deadline - MARGIN * lease.processor.options.lock_expiry
+
     def _lose(self, lease: Lease, why: str) -> None:
         """The lease is void: stop what runs under it at once, commit nothing, and acquire anew."""
         slot = self.slots[lease.processor.options.name, lease.keys.number]
         if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
-            log.warning("partition lost", extra={**lease.log_fields, "worker": self.worker, "reason": why})
+            log.warning("partition lost", extra={**lease.log_fields, "reason": why})
             slot.is_void = lease.lost = True
             slot.supervisor.tell_nowait(Disown(lease))
             self._renew_these()
@@ -294,11 +307,12 @@ class Coordinator(Actor[CoordinatorMessage]):
             self.pipe_to_self(self._release(leases), lambda _: _Released(leases))
 
     async def _release(self, leases: Sequence[Lease], timeout: float = 5.0) -> None:
+        for lease in leases:
+            lease.lost = True  # no commit begins any more
         async with AsyncExitStack() as stack:
-            for lease in leases:  # no commit is under way any more, and none begins
+            for lease in in_order(leases):  # and none is under way
                 await lease.lock.writer.acquire()
                 stack.callback(lease.lock.writer.release)
-                lease.lost = True
             try:
                 calls = [scripts.release(lease.keys, lease.processor.options.name, lease.token) for lease in leases]
                 await self.link.run(calls, timeout=timeout)

@@ -17,7 +17,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from runnel.clock import Clock
-from runnel.errors import StoreError, StoreUnavailable
+from runnel.errors import StoreError
 from runnel.roles.lease import Lease
 from runnel.store.blocking import BlockingLink
 from runnel.store.scripts import Call
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 BEATS, SLOWEST = 4, 5.0
 """Beats within a lease, and seconds between two at most: whoever misses a notice learns what it said with the next beat."""
+
+MARGIN = 0.1
+"""The share of a lease before whose end it counts as over, by this worker's own clock."""
 
 PATIENCE = 30.0
 """Seconds for which a blocked event loop keeps its leases."""
@@ -58,9 +61,9 @@ class Beat:
 
 @frozen
 class MissedBeat:
-    """A beat that was not answered."""
+    """A beat that was not answered, or whose answer cannot be understood."""
 
-    error: StoreUnavailable
+    error: Exception
 
 
 @define(eq=False)
@@ -73,11 +76,13 @@ class Heart:
         interval: Seconds between beats.
         calls: What to carry first, for whoever understands the answers; replaced as a whole, at any time.
         leases: What to renew; replaced likewise.
+        answered_at: When the last beat that was answered was sent.
     """
 
     link: BlockingLink
     clock: Clock
     interval: float
+    answered_at: float = float("-inf")
     calls: Sequence[Call[Any]] = ()
     leases: Sequence[Lease] = ()
     _stopping: bool = False
@@ -108,8 +113,9 @@ class Heart:
     def _run(self, watch: "LoopWatch", deliver: Callable[[Beat | MissedBeat], object]) -> None:
         due = self.clock.monotonic()
         while not self._stopping:
-            asked = self._wake.wait(max(0.0, min(due - self.clock.monotonic(), TICK)))
-            self._wake.clear()
+            self._wake.wait(max(0.0, min(due - self.clock.monotonic(), TICK)))
+            if asked := self._wake.is_set():  # not what `wait` says: it may have been set just after that timed out
+                self._wake.clear()
             blocked = watch.look()
             now = self.clock.monotonic()
             if self._stopping or not (asked or now >= due) or blocked > PATIENCE:
@@ -122,8 +128,9 @@ class Heart:
         calls, leases = self.calls, self.leases
         try:
             answers = self.link.run([*calls, *(lease.renewal for lease in leases)])
-        except StoreUnavailable as error:
+        except Exception as error:  # or the thread would be gone, and nobody would know
             return MissedBeat(error)
+        self.answered_at = now
         beat = Beat(now, answers[: len(calls)], leases, answers[len(calls) :])
         for lease, renewed in zip(leases, beat.renewals, strict=True):
             if renewed is True:  # here, not in the loop: one that was blocked looks at deadlines before it hears of this
@@ -144,11 +151,12 @@ class LoopWatch:
     def look(self) -> float:
         """How long the loop has been blocked, in seconds; 0 if it is not known to be."""
         now = self._clock.monotonic()
-        if self._asked_at is None:
+        asked_at = self._asked_at  # the loop sets it to None
+        if asked_at is None:
             self._asked_at = now
             self.call(self._answer)
             return 0.0
-        blocked = now - self._asked_at
+        blocked = now - asked_at
         if blocked >= BLOCKED and not self._reported:
             self._reported = True
             log.warning("the event loop is blocked\n%s", self._stack(), extra={"blocked_s": round(blocked, 1)})

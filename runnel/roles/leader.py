@@ -1,7 +1,7 @@
 """The leader: runs what must run once in the app, on the one worker that holds the app's leader lease.
 
-The coordinator stands for election with every heartbeat and says here whether this worker leads; a term ends by its own
-clock before it can have ended in Redis. The duties are children, started with a term and stopped with it.
+The member stands for election with every heartbeat and tells here who was elected; a term ends by its own clock before it
+can have ended in Redis. The duties are children, started with a term and stopped with it.
 """
 
 import logging
@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Strategy
+from runnel.roles.heart import MARGIN, Heart
 
 log = logging.getLogger(__name__)
 
@@ -19,18 +20,23 @@ log = logging.getLogger(__name__)
 
 
 @frozen
-class Lead:
-    """This worker leads from now on; `epoch` numbers the terms of all workers."""
+class Term:
+    """Who was elected: `epoch` numbers the terms of all workers, and is 0 when it is another one's.
+
+    Attributes:
+        sent_at: When the heartbeat was sent that stood for election.
+    """
 
     epoch: int
+    sent_at: float
 
 
 @frozen
-class Follow:
-    """Another worker leads, or may lead by now."""
+class _LookAtTerm:
+    pass
 
 
-LeaderMessage = Lead | Follow
+LeaderMessage = Term | _LookAtTerm
 
 
 @define(eq=False)
@@ -40,30 +46,50 @@ class Leader(Actor[LeaderMessage]):
     Args:
         duties: By name, what makes the actor of each.
         supervision: Of the duties.
+        heart: Knows when the lease was last prolonged.
+        lease: Seconds that it lasts.
     """
 
     duties: Mapping[str, Callable[[], Actor[Any]]]
     supervision: Strategy
+    heart: Heart
+    lease: float
     epoch: int = 0
     running: list[ActorRef[Any]] = field(factory=list)
 
     async def receive(self, message: LeaderMessage) -> None:
         match message:
-            case Lead(epoch) if epoch != self.epoch:
-                await self._stop()
-                self.epoch = epoch
-                log.info("this worker leads", extra={"epoch": epoch})
-                for name, duty in self.duties.items():
-                    self.running.append(self.spawn(duty, name=name, supervision=self.supervision))
-            case Follow() if self.epoch:
-                log.info("this worker does not lead any more", extra={"epoch": self.epoch})
-                await self._stop()
+            case Term(0):
+                await self._follow()
+            case Term(epoch, sent_at) if self._left(sent_at) > 0:
+                await self._lead(epoch)
+                self.set_timer("term", _LookAtTerm(), self._left(sent_at))
+            case _LookAtTerm():
+                left = self._left(self.heart.answered_at)  # in a loop that was blocked, an answer may be heard of later
+                if left > 0:
+                    self.set_timer("term", _LookAtTerm(), left)
+                else:
+                    await self._follow()
 
     def statistics(self) -> dict[str, object]:
         return {"leads": bool(self.epoch), "term": self.epoch}
 
-    async def _stop(self) -> None:
-        self.epoch = 0
-        for duty in reversed(self.running):
-            await duty.stop(grace=0)
-        self.running = []
+    def _left(self, sent_at: float) -> float:
+        return sent_at + (1 - MARGIN) * self.lease - self.clock.monotonic()
+
+    async def _lead(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            await self._follow()
+            self.epoch = epoch
+            log.info("this worker leads", extra={"epoch": epoch})
+            for name, duty in self.duties.items():
+                self.running.append(self.spawn(duty, name=name, supervision=self.supervision))
+
+    async def _follow(self) -> None:
+        if self.epoch:
+            log.info("this worker does not lead any more", extra={"epoch": self.epoch})
+            self.epoch = 0
+            self.cancel_timer("term")
+            for duty in reversed(self.running):
+                await duty.stop(grace=0)
+            self.running = []

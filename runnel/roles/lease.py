@@ -1,5 +1,7 @@
 """A lease: this worker's right to one partition for one processor, and how far its commits got."""
 
+from collections.abc import Iterable
+
 from aiorwlock import RWLock
 from attrs import define, field
 
@@ -26,7 +28,8 @@ class Lease:
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
-            way then.
+            way then. Whoever takes the locks of several leases takes them in `in_order`. It is taken without a turn of the
+            event loop where nobody has it: a commit of many partitions would wait a turn for each.
     """
 
     processor: Processor
@@ -38,7 +41,7 @@ class Lease:
     renewal: Call[bool]
     lost: bool = False
     number: int = 0
-    lock: RWLock = field(factory=RWLock)
+    lock: RWLock = field(factory=lambda: RWLock(fast=True))
 
     @classmethod
     def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float) -> "Lease":
@@ -54,6 +57,11 @@ class Lease:
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Of which partition of which processor."""
+        return self.processor.options.name, self.keys.number
+
     def renewed(self, sent_at: float) -> None:
         """A renewal sent at that moment was answered: it cannot have ended in Redis before this deadline."""
         self.deadline = sent_at + self.processor.options.lock_expiry
@@ -68,3 +76,8 @@ class Lease:
             "partition": self.keys.number,
             "epoch": int(self.token.epoch),
         }
+
+
+def in_order(leases: Iterable[Lease]) -> list[Lease]:
+    """The order in which everybody takes the locks of several leases: in two orders they would wait for each other."""
+    return sorted(leases, key=lambda lease: lease.place)

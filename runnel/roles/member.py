@@ -2,7 +2,7 @@
 
 It gets the answers to heartbeats (heart.py) and what other workers post (control.py). Whenever workers came or went and
 nobody else has done it, it assigns the partitions anew (roster.py) and stores that. It tells the coordinator `Wanted`, and
-the leader whether this worker leads. It never owns anything.
+the leader who was elected. It never owns anything.
 """
 
 import logging
@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef
-from runnel.errors import StoreError, StoreUnavailable
+from runnel.errors import StoreError
 from runnel.processor import Processor
 from runnel.roles.committer import Fenced
 from runnel.roles.control import Listener, Notice
 from runnel.roles.heart import Beat, Heart, MissedBeat
-from runnel.roles.leader import Follow, Lead, LeaderMessage
+from runnel.roles.leader import LeaderMessage, Term
 from runnel.roles.roster import Roster
 from runnel.store import membership
 from runnel.store.keys import AppKeys
@@ -27,9 +27,6 @@ from runnel.store.link import Link
 from runnel.store.membership import About, Assigned, Elected, Membership
 
 log = logging.getLogger(__name__)
-
-MARGIN = 0.1
-"""The share of a lease before whose end it counts as over, by this worker's own clock."""
 
 HANDOVER = 2.0
 """Seconds within which a leaving worker should be assigned nothing any more; then it gives back what it has anyway."""
@@ -72,11 +69,6 @@ class _HandoverFailed:
     pass
 
 
-@frozen
-class _TermEnds:
-    pass
-
-
 # ── what it tells the coordinator ──
 
 
@@ -96,7 +88,7 @@ class Freed:
     partitions: Sequence[int]
 
 
-MemberMessage = Join | Retire | Notice | Beat | MissedBeat | _Assign | _Stored | _Unanswered | _HandoverFailed | _TermEnds
+MemberMessage = Join | Retire | Notice | Beat | MissedBeat | _Assign | _Stored | _Unanswered | _HandoverFailed
 
 
 @define(eq=False, kw_only=True)
@@ -110,7 +102,7 @@ class Member(Actor[MemberMessage]):
         heart: Beats for it.
         open_link: Makes connections: for assigning, and for listening to other workers.
         coordinator: Who takes and gives back partitions.
-        leader: Told whether this worker leads.
+        leader: Told who was elected, at each heartbeat.
     """
 
     worker: str
@@ -126,7 +118,7 @@ class Member(Actor[MemberMessage]):
     roster: Roster = field(init=False)
     candidacy: bytes = field(factory=lambda: secrets.token_hex(8).encode())
     joined: list[str] = field(factory=list)
-    leads: bool = False
+    wanted: dict[str, frozenset[int]] = field(factory=dict)
     retired: bool = False
     assigning: bool = False
     away: bool = False
@@ -135,7 +127,7 @@ class Member(Actor[MemberMessage]):
         self.link = self.open_link()
         self.streams = {each.options.name: each.stream.name for each in self.processors}
         self.lease_time = min(each.options.lock_expiry for each in self.processors)
-        self.roster = Roster({each.options.name: len(each.stream.partitions) for each in self.processors})
+        self.roster = Roster(self.streams, {each.options.name: len(each.stream.partitions) for each in self.processors})
 
     async def on_start(self) -> None:
         self.spawn(lambda: Listener(self.app, self.open_link(), self.ref), name="listener")
@@ -165,8 +157,6 @@ class Member(Actor[MemberMessage]):
                 self._unreachable(error)
             case _HandoverFailed():
                 self._want_nothing()
-            case _TermEnds():
-                self._follow()
 
     async def on_stop(self) -> None:
         await self.heart.stop()
@@ -177,7 +167,7 @@ class Member(Actor[MemberMessage]):
         await self.link.close()
 
     def statistics(self) -> dict[str, object]:
-        return {"workers": len(self.roster.members), "version": self.roster.version, "leads": self.leads}
+        return {"workers": len(self.roster.members), "version": self.roster.version}
 
     # ── beating ──
 
@@ -213,13 +203,13 @@ class Member(Actor[MemberMessage]):
             match answer:
                 case Membership():
                     self._take_in(answer)
-                case Elected():
-                    self._elected(answer, beat.sent_at)
+                case Elected() if not self.retired:
+                    self.leader.tell_nowait(Term(answer.epoch, beat.sent_at))
                 case StoreError():  # no reason to drop partitions that are held
                     log.warning("the registry of workers refuses", extra={"app": self.app.app, "error": str(answer)})
 
     def _unreachable(self, error: Exception) -> None:
-        if not isinstance(error, StoreUnavailable):
+        if not isinstance(error, StoreError):
             raise error
         if not self.away:
             self.away = True
@@ -245,6 +235,9 @@ class Member(Actor[MemberMessage]):
         self._want(name, frozenset(n for n, owner in enumerate(owners) if owner == self.worker))
 
     def _want(self, name: str, partitions: frozenset[int]) -> None:
+        if self.retired:  # what is still assigned to one that leaves is not for it to take
+            partitions &= self.wanted.get(name, frozenset())
+        self.wanted[name] = partitions
         self.coordinator.tell_nowait(Wanted(name, partitions))
 
     def _assign(self) -> None:
@@ -276,9 +269,7 @@ class Member(Actor[MemberMessage]):
             elif answer == made.version and made.version > self.roster.known(name).version:
                 self.roster.assignments[name] = made
                 self._adopt(name)
-        self._load()
-        if self.roster.stale():
-            self.heart.beat_now()  # another worker was first, or others came or went meanwhile
+        self._load()  # where another was first, or others came or went meanwhile, a notice or the next beat tells
 
     def _hear(self, notice: Notice) -> None:
         if notice.kind == "released":
@@ -286,28 +277,11 @@ class Member(Actor[MemberMessage]):
         else:
             self.heart.beat_now()  # it brings the assignment
 
-    # ── leading ──
-
-    def _elected(self, elected: Elected, sent_at: float) -> None:
-        if not elected.epoch or self.retired:
-            return self._follow()
-        left = sent_at + (1 - MARGIN) * self.lease_time - self.clock.monotonic()
-        if left > 0:
-            self.leads = True
-            self.leader.tell_nowait(Lead(elected.epoch))
-            self.set_timer("term", _TermEnds(), left)
-
-    def _follow(self) -> None:
-        if self.leads:
-            self.leads = False
-            self.cancel_timer("term")
-            self.leader.tell_nowait(Follow())
-
     # ── leaving ──
 
     def _retire(self) -> None:
         self.retired = True
-        self._follow()
+        self.leader.tell_nowait(Term(0, self.clock.monotonic()))
         self._beat_anew()
         if any(set(self.roster.runners(name)) - {self.worker} for name in self.joined):
             self.set_timer("handover", _HandoverFailed(), HANDOVER)  # until then others are to be assigned it all

@@ -159,6 +159,11 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         log.debug("partition stopped", extra=lease.log_fields)
 
     def _ended(self, ref: "ActorRef[Never]", error: Exception | None) -> None:
+        lease = next((lease for lease, partition in self.partitions.items() if partition is ref), None)
+        if error is None and lease is not None and not (lease.position.closing or lease.lost):
+            # Something cancelled its task, and nobody asked for it: it is taken anew, or nothing would run it ever again.
+            log.warning("partition ended without being told to, it begins anew", extra=lease.log_fields)
+            self.coordinator.tell_nowait(Fenced(lease))
         if isinstance(error, EventFailed):
             halted = HandlerFailed(str(error))
             halted.__cause__ = error.__cause__

@@ -24,6 +24,9 @@ LINGER = 0.002
 """Seconds for which the reader waits for room in a partition that has just become full, before it blocks on the others.
 Leaving a blocked XREAD costs two round trips, which a partition that is hot would pay for each of its batches."""
 
+RETRY = 0.05
+"""Seconds until the reader tries again to get out of an XREAD when the server is away."""
+
 ROOM = 2
 """How many batches a partition holds: one in hand, and the next."""
 
@@ -82,11 +85,16 @@ class _Again:
 
 
 @frozen
+class _WakingFailed:
+    error: Exception
+
+
+@frozen
 class _Resume:
     pass
 
 
-ReaderMessage = Feed | Unfeed | Room | _Read | _ReadFailed | _Again | _Resume
+ReaderMessage = Feed | Unfeed | Room | _Read | _ReadFailed | _Again | _WakingFailed | _Resume
 
 
 @define(eq=False)
@@ -125,6 +133,10 @@ class Reader(Actor[ReaderMessage]):
                 self._wait_for_server(message.error)
             case _Resume():
                 self.pausing = False
+            case _WakingFailed(error):
+                if not isinstance(error, StoreUnavailable):
+                    raise error
+                return self.set_timer("wake", _Again(), RETRY)
             case Room() | _Again():
                 pass
         self._read()
@@ -211,7 +223,7 @@ class Reader(Actor[ReaderMessage]):
     def _wake(self) -> None:
         if not self.waking:
             self.waking = True
-            self.pipe_to_self(self._unblock(self.reading), lambda _: _Again(), lambda _: _Again())
+            self.pipe_to_self(self._unblock(self.reading), lambda _: _Again(), _WakingFailed)
 
     async def _unblock(self, read: dict[bytes, Feed]) -> None:
         # The connections race: the XREAD may not have arrived yet, and then there is nothing to unblock.

@@ -1,14 +1,14 @@
 """The roster: what one worker knows of all workers of its app, and of who is to own what. Plain data, no actor.
 
-The coordinator fills it from the answers to heartbeats, and asks it what is to be assigned anew.
+The member fills it from the answers to heartbeats, and asks it what is to be assigned anew.
 """
 
 from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
-from runnel.assignment import Owners, assign
-from runnel.store.membership import About, Assigned, Membership
+from runnel.assignment import assign
+from runnel.store.membership import About, Assigned, Membership, Owners
 
 SETTLE = 0.1
 """Seconds for which the membership must stand still before anything is assigned: workers come and go in bursts."""
@@ -19,12 +19,14 @@ class Roster:
     """Members and assignments, as last heard.
 
     Attributes:
-        partitions: For each processor of this worker how many partitions it has.
+        streams: For each processor of this worker its stream.
+        partitions: And how many partitions that has.
         history: Of the server that was heard last: versions are its.
         version: Of the membership; -1: nothing was heard yet.
         settled_at: When it will have stood still for long enough, by this worker's clock.
     """
 
+    streams: Mapping[str, str]
     partitions: Mapping[str, int]
     history: bytes = b""
     version: int = -1
@@ -33,8 +35,8 @@ class Roster:
     assignments: dict[str, Assigned] = field(factory=dict)
 
     def is_of_another_history(self, answer: Membership) -> bool:
-        """Whether what is known counts for nothing any more, and all has to be asked for again."""
-        return self.version >= 0 and answer.history != self.history
+        """Whether what is known counts for nothing any more (a failover, a flush), and all has to be asked for again."""
+        return self.version >= 0 and (answer.history != self.history or answer.version < self.version)
 
     def forget(self) -> None:
         """Begin anew: a promoted server may have other members and assignments under the versions that are known."""
@@ -69,8 +71,8 @@ class Roster:
         return [name for name in self.partitions if self.known(name).membership != self.version]
 
     def runners(self, name: str) -> list[str]:
-        """The members that run a processor."""
-        return [member for member, about in self.members.items() if name in about.processors]
+        """The members that run a processor, on the same stream: another version of the app may have moved it."""
+        return [member for member, about in self.members.items() if about.processors.get(name) == self.streams[name]]
 
     def assign(self, name: str) -> Owners:
         """Who should own a processor's partitions now."""

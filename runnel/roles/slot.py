@@ -22,6 +22,8 @@ class Slot:
     supervisor: "ActorRef[ProcessorMessage]"
     wanted: bool = False
     retry_at: float = 0.0
+    freed: bool = False
+    """Whether its owner has let go since it was last asked for."""
     nonce: bytes = b""
     lease: Lease | None = None
     is_void: bool = False

@@ -13,6 +13,7 @@ from runnel.store.keys import AppKeys
 from runnel.store.scripts import SCRIPTS, Call
 
 Owners = tuple[str | None, ...]
+"""For each partition the worker that is to own it; None where there is no worker."""
 
 
 @frozen(kw_only=True)
@@ -30,9 +31,11 @@ class About:
 
     @classmethod
     def from_json(cls, text: bytes) -> "About":
-        """What another worker says; of a newer version it may say more."""
+        """What another worker says; one of another version may say more, or something else altogether."""
         said = orjson.loads(text)
-        return cls(processors=said.get("processors", {}), host=said.get("host", ""), pid=said.get("pid", 0))
+        if not isinstance(said, dict) or not isinstance(said.get("processors"), dict):
+            return cls()
+        return cls(processors=said["processors"], host=str(said.get("host", "")), pid=said.get("pid", 0))
 
 
 @frozen(kw_only=True)

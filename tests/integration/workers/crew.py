@@ -42,8 +42,8 @@ class Hand:
 
     @property
     def leads(self) -> bool:
-        member = self.find("coordinator", "member")
-        return member is not None and bool(member.details.get("leads"))
+        leader = self.find("leader")
+        return leader is not None and bool(leader.details.get("leads"))
 
     @property
     def partitions(self) -> set[int]:
