@@ -11,6 +11,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
+import redis
 from attrs import define, field
 
 from tests.chaos.pair import Pair
@@ -138,7 +139,7 @@ class World:
         for gate in self.gates.values():
             gate.refuse = True
             gate.cut()
-        await asyncio.to_thread(self._note_era)
+        await wait_until(lambda: asyncio.to_thread(self._note_era), what="the era is noted")
         await asyncio.to_thread(self.pair.swap)
         self.shop.server = self.pair.primary
         for gate in self.gates.values():
@@ -156,9 +157,13 @@ class World:
         for gate in self.gates.values():
             gate.refuse = False
 
-    def _note_era(self) -> None:
-        self.era.logs = self._logs()
-        self._nonces |= {self.shop.slot(n).get("nonce", "") for n in range(self.shop.plan.partition_count)} - {""}
+    def _note_era(self) -> bool:
+        try:
+            self.era.logs = self._logs()
+            self._nonces |= {self.shop.slot(n).get("nonce", "") for n in range(self.shop.plan.partition_count)} - {""}
+        except redis.ConnectionError:  # a fault that kills clients may strike this one
+            return False
+        return True
 
     def _logs(self) -> dict[int, list[Entry]]:
         logs: dict[int, list[Entry]] = {n: [] for n in range(self.shop.plan.partition_count)}
