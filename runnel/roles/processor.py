@@ -163,7 +163,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         if error is None and lease is not None and not (lease.position.closing or lease.lost):
             # Something cancelled its task, and nobody asked for it: it is taken anew, or nothing would run it ever again.
             log.warning("partition ended without being told to, it begins anew", extra=lease.log_fields)
-            self.coordinator.tell_nowait(Fenced(lease))
+            self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
         if isinstance(error, EventFailed):
             halted = HandlerFailed(str(error))
             halted.__cause__ = error.__cause__

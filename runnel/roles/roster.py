@@ -36,7 +36,7 @@ class Roster:
 
     def is_of_another_history(self, answer: Membership) -> bool:
         """Whether what is known counts for nothing any more (a failover, a flush), and all has to be asked for again."""
-        return self.version >= 0 and (answer.history != self.history or answer.version < self.version)
+        return self.version >= 0 and answer.history != self.history
 
     def forget(self) -> None:
         """Begin anew: a promoted server may have other members and assignments under the versions that are known."""

@@ -78,7 +78,7 @@ class AppKeys:
 
     @property
     def membership(self) -> bytes:
-        """hash, for ever: the membership's version, when it changed last, and the server's history then"""
+        """hash, for ever: the membership's version, when it changed last, the server's history then, and when it was begun"""
         return f"{{{encoded(self.app)}}}:membership".encode()
 
     @property

@@ -49,7 +49,7 @@ class Assigned:
 
 @frozen(kw_only=True)
 class Membership:
-    """What a heartbeat answers. Versions can be compared only within one history of the server."""
+    """What a heartbeat answers. Versions can be compared only within one history: a failover begins another, and a flush."""
 
     history: bytes
     version: int

@@ -46,6 +46,8 @@ class Plan:
     join_delay: float = 0.0
     block: float = 0.0
     """Seconds for which each handler blocks the event loop."""
+    cancel: int = -1
+    """The number of the event, of every key, whose handler's task is cancelled, once."""
     fail_to_begin: int = 0
     """How often the function fails in each partition before it begins to loop."""
     patience: float = 30.0
@@ -120,6 +122,7 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
     app, ledger = make_app(plan), Ledger(plan.ledger)
 
     begun: Counter[int] = Counter()
+    cancelled: set[int] = set()
 
     async def till(events: Any) -> None:
         token = token_of(events)
@@ -137,6 +140,12 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                 await linger(plan)
             while sale.number == plan.hold and not plan.go.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.005)
+            if sale.number == plan.cancel and sale.key not in cancelled:
+                cancelled.add(sale.key)
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(0)
             if sale.number == plan.fail:
                 raise ValueError("no change")
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished", token)

@@ -89,6 +89,13 @@ async def test_an_assignment_is_heard_by_who_does_not_know_it(bench: Bench) -> N
     assert (await beat(bench, "a", assignments=[(ASSIGNMENT, 1)])).assignments == [None]
 
 
+async def test_a_registry_that_was_flushed_is_another_one(bench: Bench) -> None:
+    first = await beat(bench, "a")
+    assert (await beat(bench, "a")).history == first.history
+    bench.redis.flushall()
+    assert (await beat(bench, "a")).history != first.history
+
+
 async def test_of_two_who_assign_at_once_one_succeeds(bench: Bench) -> None:
     await beat(bench, "a")
     assert await assign(bench, "a") == 1

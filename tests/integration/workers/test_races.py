@@ -128,3 +128,26 @@ async def test_a_function_that_fails_before_its_loop_is_tried_again_until_it_wor
         await world.all_done()
     world.check()
     assert not world.ledger.repeated()
+
+
+async def test_a_partition_whose_task_is_cancelled_by_somebody_begins_anew(crew: MakeCrew) -> None:
+    """As by a library that cancels the task it runs in, and does not take it back: nobody asked for that end."""
+    shop = await crew(partition_count=1, cancel=2)
+    await shop.join("a")
+    await shop.world.send([1], range(5))
+    await shop.world.all_done()
+    assert {event.number for event in shop.world.ledger.repeated()} == {2}
+    shop.world.check()
+
+
+async def test_workers_find_each_other_again_on_a_server_that_was_flushed(crew: MakeCrew) -> None:
+    shop = await crew(lock_expiry=1.0)
+    for name in ("a", "b", "c"):  # three, so that versions are higher than those to come
+        await shop.join(name)
+        await shop.settled()
+    with shop.world.server.client() as client:
+        client.flushall()
+    await shop.join("d")
+    await shop.settled()
+    await shop.world.send(range(20), range(3))
+    await shop.world.all_done()
