@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
@@ -35,6 +36,9 @@ PATIENCE = 30.0
 
 BLOCKED = 1.0
 """Seconds after which a blocked event loop is reported."""
+
+_NOT_THE_USERS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
+"""Folders whose code calls a handler, and need not be shown."""
 
 TICK = 0.25
 """Seconds between two looks at the event loop, at most."""
@@ -146,7 +150,7 @@ class LoopWatch:
         self._loop = loop
         self._thread = thread
         self._asked_at: float | None = None
-        self._reported = False
+        self._reported = self._given_up = False
 
     def look(self) -> float:
         """How long the loop has been blocked, in seconds; 0 if it is not known to be."""
@@ -160,6 +164,9 @@ class LoopWatch:
         if blocked >= BLOCKED and not self._reported:
             self._reported = True
             log.warning("the event loop is blocked\n%s", self._stack(), extra={"blocked_s": round(blocked, 1)})
+        if blocked > PATIENCE and not self._given_up:
+            self._given_up = True
+            log.error("the event loop is blocked for too long: others get what this worker has\n%s", self._stack())
         return blocked
 
     def call(self, callback: Callable[[], object]) -> None:
@@ -173,8 +180,11 @@ class LoopWatch:
         if self._reported and self._asked_at is not None:
             blocked = self._clock.monotonic() - self._asked_at
             log.warning("the event loop goes on", extra={"blocked_s": round(blocked, 1)})
-        self._asked_at, self._reported = None, False
+        self._asked_at, self._reported, self._given_up = None, False, False
 
     def _stack(self) -> str:
+        """Where it hangs: in the user's code, as far as it can be told."""
         frame = sys._current_frames().get(self._thread)
-        return "" if frame is None else "".join(traceback.format_stack(frame)[-8:]).rstrip()
+        frames = list(traceback.extract_stack(frame)) if frame is not None else []
+        users = [each for each in frames if not each.filename.startswith(_NOT_THE_USERS)]
+        return "".join(traceback.format_list((users or frames)[-3:])).rstrip()
