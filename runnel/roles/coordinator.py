@@ -44,11 +44,6 @@ class Leave:
 
 
 @frozen
-class _Join:
-    processor: str
-
-
-@frozen
 class _LookAround:
     """Stand down where a lease is about to end; acquire what is due."""
 
@@ -79,7 +74,6 @@ CoordinatorMessage = (
     | Fenced
     | Halt
     | Leave
-    | _Join
     | _LookAround
     | _Acquired
     | _Unanswered
@@ -127,8 +121,6 @@ class Coordinator(Actor[CoordinatorMessage]):
         match message:
             case Ready(processor, supervisor):
                 self._add(processor, supervisor)
-            case _Join(name):
-                self.member.tell_nowait(Join(name))
             case Wanted(name, partitions):
                 self._want(name, partitions)
             case Freed(name, partitions):
@@ -187,7 +179,7 @@ class Coordinator(Actor[CoordinatorMessage]):
             return
         for keys in processor.stream.partitions:
             self.slots[name, keys.number] = Slot(processor, keys, supervisor)
-        self.set_timer(("join", name), _Join(name), processor.options.join_delay)
+        self.member.tell_nowait(Join(name, delay=processor.options.join_delay))
 
     def _want(self, name: str, partitions: frozenset[int]) -> None:
         for slot in self._slots(name):

@@ -37,9 +37,10 @@ HANDOVER = 2.0
 
 @frozen
 class Join:
-    """Take a processor's partitions, too, from now on."""
+    """Take a processor's partitions, too, in `delay` seconds."""
 
     processor: str
+    delay: float = 0.0
 
 
 @frozen
@@ -135,6 +136,8 @@ class Member(Actor[MemberMessage]):
 
     async def receive(self, message: MemberMessage) -> None:
         match message:
+            case Join(name, delay) if delay > 0:
+                self.set_timer(message, Join(name), delay)
             case Join(name):
                 self.joined.append(name)
                 self._beat_anew()
