@@ -109,11 +109,9 @@ class Coordinator(Actor[CoordinatorMessage]):
     away: bool = False
 
     async def on_start(self) -> None:
+        strategy = OneForOne(decide=escalate)
         self.member = self.spawn(
-            lambda: self.make_member(self.ref),
-            name="member",
-            mailbox=CONTROL_MAILBOX,
-            supervision=OneForOne(decide=escalate),
+            lambda: self.make_member(self.ref), name="member", mailbox=CONTROL_MAILBOX, supervision=strategy
         )
         self._stand_down()
 
@@ -278,7 +276,7 @@ class Coordinator(Actor[CoordinatorMessage]):
 
     def _lose(self, lease: Lease, why: str) -> None:
         """The lease is void: stop what runs under it at once, commit nothing, and acquire anew."""
-        slot = self.slots[lease.processor.options.name, lease.keys.number]
+        slot = self.slots[lease.place]
         if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
             log.warning("partition lost", extra={**lease.log_fields, "reason": why})
             slot.is_void = lease.lost = True
@@ -288,7 +286,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     # ── giving back ──
 
     def _give_back(self, lease: Lease) -> None:
-        slot = self.slots[lease.processor.options.name, lease.keys.number]
+        slot = self.slots[lease.place]
         if slot.lease is lease and lease not in self.giving_back:
             self.giving_back.append(lease)
 
@@ -317,5 +315,5 @@ class Coordinator(Actor[CoordinatorMessage]):
         self.releasing = False
         for lease in leases:
             self.giving_back.remove(lease)
-            self.slots[lease.processor.options.name, lease.keys.number].lease = None
+            self.slots[lease.place].lease = None
         self._renew_these()
