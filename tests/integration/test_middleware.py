@@ -11,6 +11,7 @@ from attrs import define, field
 
 from runnel import App, ExceptionPolicy, Middleware, Record, Worker
 from runnel.errors import ConfigurationError, RunnelError, StreamFull
+from runnel.middleware import RateLimitMiddleware
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -322,6 +323,41 @@ async def test_when_a_partition_is_given_away_its_middleware_ends_and_the_next_o
 
 def _has_joined(worker: Worker) -> bool:
     return worker.snapshot() is not None
+
+
+@STYLES
+async def test_a_wait_for_the_rate_does_not_delay_a_stop(make_shop: MakeShop, style: str) -> None:
+    shop, seen = make_shop(style), list[Any]()
+    burst = len(units(style, 4)[0])
+    shop.declare(RateLimitMiddleware(0.0001, burst=burst), Spy("inner", seen), grace_period=600)
+    await shop.send(4)
+    async with shop.working() as worker:
+        await wait_until(lambda: shop.committed() == burst)
+        worker.stop()
+    assert len(shop.begun) == burst == shop.committed()
+    other = make_shop(style)
+    other.declare()
+    async with other.working():
+        await wait_until(lambda: other.committed() == 4)
+    assert other.done == list(range(burst, 4))
+
+
+@STYLES
+async def test_a_wait_for_the_rate_does_not_delay_a_hand_over(make_shop: MakeShop, style: str) -> None:
+    burst = len(units(style, 4)[0])
+    first, second = make_shop(style, partitions=2), make_shop(style, partitions=2)
+    first.declare(RateLimitMiddleware(0.0001, burst=burst), grace_period=600)
+    second.declare()
+    here = next(key for key in range(100) if first.stream().hash(key) != first.stream().hash(0))
+    for key in (0, here):
+        await first.send(4, key)
+    async with first.working():
+        await wait_until(lambda: first.committed(0) == first.committed(1) == burst)
+        async with second.working():
+            await wait_until(lambda: second.done)
+            await wait_until(lambda: first.committed(0) + first.committed(1) == 4 + burst)
+    assert second.done == list(range(burst, 4))
+    assert len(first.done) == 2 * burst
 
 
 @STYLES
