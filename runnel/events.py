@@ -281,7 +281,7 @@ class Events(Generic[R]):
         while going:
             going = False
             pipeline = self._piped(root())
-            async for item in pipeline:
+            async for item in pipeline.items:
                 try:
                     record = decode(item)
                 except RecordError as error:
@@ -313,7 +313,7 @@ class Events(Generic[R]):
             self._limit = max(1, good)
 
     def _through_middleware(self, root: Callable[[], AsyncGenerator[Any, None]]) -> AsyncIterator[Any]:
-        return self._piped(root()) if self._middleware else self._opened(root())
+        return self._piped(root()).items if self._middleware else self._opened(root())
 
     def _piped(self, root: AsyncGenerator[Any, None]) -> Pipeline:
         app, stream = self.stream.app.name, self.stream.name

@@ -8,7 +8,7 @@ pipeline for good, before the root is asked again: the event stays the next one.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 NOTHING: Any = object()
 
 
-class Pipeline(AsyncIterator[Any]):
-    """What comes out of a chain of middleware. `add` makes it longer, from the log on.
+class Pipeline:
+    """A chain of middleware. `add` makes it longer, from the log on; `items` is what comes out.
 
     Args:
         root: Events or batches, from the log.
@@ -42,7 +42,9 @@ class Pipeline(AsyncIterator[Any]):
         self._root = root
         self._fields = fields
         self._stages: list[Stage] = []
-        self._top: AsyncIterator[Any] = root
+        self._top = root
+        self.items = self._copies()
+        """What the function gets."""
 
     def add(self, middleware: Middleware, **kwargs: Any) -> None:
         """Call a middleware's handler with this and `parent`, and put it on top.
@@ -52,11 +54,11 @@ class Pipeline(AsyncIterator[Any]):
         """
         stage = Stage(self, middleware, self._top, kwargs)
         self._stages.append(stage)
-        self._top = stage
+        self._top = stage.yielded
 
-    async def __anext__(self) -> Any:
-        item = await self._top.__anext__()
-        return [*item] if isinstance(item, list) else item  # a copy: middleware must still know what the function got
+    async def _copies(self) -> AsyncGenerator[Any, None]:
+        async for item in self._top:  # middleware must still know of a batch what the function takes out of it
+            yield [*item] if isinstance(item, list) else item
 
     def broken(self, name: str, what: str) -> ConfigurationError:
         """A middleware broke its contract: nothing passes any more. The error to raise."""
@@ -87,6 +89,7 @@ class Pipeline(AsyncIterator[Any]):
             stack.push_async_callback(self._root.aclose)
             for stage in self._stages:
                 stack.push_async_callback(self._close, stage)
+            stack.push_async_callback(self.items.aclose)
             if error is not None and self.over is None and self.failure is None:
                 await self._tell(error)
         if self.failure is not None:
@@ -117,46 +120,94 @@ class Pipeline(AsyncIterator[Any]):
             # Unlike `aclose` this tells a generator that yields on from one whose own code raises.
             if await stage.throw(GeneratorExit()):
                 self.broken(stage.name, "swallowed GeneratorExit and yielded on: it must end")
-                await stage.abandon()
         except Exception as raised:
             if not isinstance(self.failure, ConfigurationError):
                 self._log("middleware failed", stage.name, exc_info=raised)
+        finally:
+            await stage.aclose()
 
     def _log(self, text: str, name: str, exc_info: Exception | None = None, **fields: object) -> None:
         log.error(text, extra={**self._fields, "middleware": name, **fields}, exc_info=exc_info)
 
 
-class Stage(AsyncIterator[Any]):
-    """One middleware in its place: what it yields, checked."""
+class Stage:
+    """One middleware in its place. What it gets and what it yields pass through two generators that check it.
+
+    Generators, since an object with an `async def __anext__` is slower by half.
+
+    Attributes:
+        yielded: What stands above gets this.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, middleware: Middleware, below: AsyncIterator[Any], kwargs: dict[str, Any]
+        self, pipeline: Pipeline, middleware: Middleware, below: AsyncGenerator[Any, None], kwargs: dict[str, Any]
     ) -> None:
         self.name = type(middleware).__name__
-        self._has_ended = False
         self._pipeline = pipeline
-        self._parent = Parent(pipeline, self.name, below)
+        self._below = below
+        self._below_ended = False
+        self._error: Exception | None = None
+        """What came from below instead of an event."""
+        self._item = NOTHING
+        """What it has got last."""
+        self._events: tuple[Any, ...] = ()
+        """What was in that, if it is a batch."""
+        self._is_yielded = True
+        self._has_ended = False
+        self._parent = self._given()
         self._generator = self._made(lambda: middleware.handler(self._parent, **kwargs))
+        self.yielded = self._checked()
 
-    async def __anext__(self) -> Any:
-        pipeline, parent = self._pipeline, self._parent
+    async def _given(self) -> AsyncGenerator[Any, None]:
+        """What the middleware gets as `parent`."""
+        pipeline = self._pipeline
         try:
-            item = await self._generator.__anext__()
-        except StopAsyncIteration:
-            self._has_ended = True
-            if parent.has_ended or pipeline.position.closing:
-                raise
-            if parent.error is not None:  # it swallowed that, but ended: the policy decides all the same
-                raise parent.error from None
-            raise pipeline.broken(self.name, pipeline.over or "ended before its events did") from None
-        except BaseException as error:
-            self._has_ended = True
-            if isinstance(error, Exception) and error is not parent.error:
-                pipeline.raised(self.name, error)
+            async for item in self._below:
+                self._item, self._is_yielded = item, False
+                self._events = tuple(item) if isinstance(item, list) else ()
+                yield item
+                if pipeline.over is not None:
+                    raise pipeline.broken(self.name, pipeline.over)
+                if not self._is_yielded:
+                    raise pipeline.broken(self.name, f"asked for the next event without yielding {_name(item)}")
+        except Exception as error:
+            self._error = error
             raise
-        if (breach := parent.breach(item)) is not None:
-            raise pipeline.broken(self.name, breach)
-        return item
+        self._below_ended = True
+
+    async def _checked(self) -> AsyncGenerator[Any, None]:
+        pipeline, generator = self._pipeline, self._generator
+        while True:
+            try:
+                item = await generator.__anext__()
+            except StopAsyncIteration:
+                self._has_ended = True
+                self._check_end()
+                return
+            except BaseException as error:
+                self._has_ended = True
+                if isinstance(error, Exception) and error is not self._error:
+                    pipeline.raised(self.name, error)
+                raise
+            if item is not self._item or self._is_yielded or (self._events and tuple(item) != self._events):
+                raise pipeline.broken(self.name, self._breach(item))
+            self._is_yielded = True
+            yield item
+
+    def _check_end(self) -> None:
+        if self._below_ended or self._pipeline.position.closing:
+            return
+        if self._error is not None:  # it swallowed that, but ended: the policy decides all the same
+            raise self._error from None
+        raise self._pipeline.broken(self.name, self._pipeline.over or "ended before its events did") from None
+
+    def _breach(self, item: Any) -> str:
+        """What is wrong with yielding this now."""
+        if item is not self._item:
+            return f"yielded a {type(item).__name__} that is not what it got last"
+        if self._is_yielded:
+            return f"yielded {_name(item)} twice"
+        return f"changed the batch that it got, of {len(self._events)} events"
 
     async def throw(self, error: BaseException) -> bool:
         """Raise an error at its `yield`, if it is at one. Whether it yielded on; it raises what the middleware does."""
@@ -172,69 +223,26 @@ class Stage(AsyncIterator[Any]):
             raise
         return True
 
-    async def abandon(self) -> None:
-        """End one that does not want to, as far as Python can."""
-        self._has_ended = True
+    async def aclose(self) -> None:
+        """Let nothing of it be left, as far as Python can."""
+        await self.yielded.aclose()
         try:
             await self._generator.aclose()
         except RuntimeError:  # it yielded once more
             pass
+        await self._parent.aclose()
 
     def _made(self, handler: Callable[[], object]) -> AsyncGenerator[Any, Any]:
         try:
             made = handler()
         except Exception as error:
             raise self._pipeline.broken(self.name, f"has no handler that can be called: {error}") from error
-        if isinstance(made, AsyncGenerator):
+        if isinstance(made, AsyncGenerator) and made is not self._parent:
             return made
         close = getattr(made, "close", None)
         if close is not None:
             close()  # a coroutine, or Python complains that nobody awaited it
         raise self._pipeline.broken(self.name, "is no asynchronous generator: its handler must be one, and yield")
-
-
-class Parent(AsyncIterator[Any]):
-    """What a middleware gets its events from, one at a time."""
-
-    def __init__(self, pipeline: Pipeline, name: str, below: AsyncIterator[Any]) -> None:
-        self.has_ended = False
-        self.error: Exception | None = None
-        """What came from below instead of an event."""
-        self._pipeline = pipeline
-        self._name = name
-        self._below = below
-        self._item = NOTHING
-        self._events: tuple[Any, ...] = ()
-        self._is_yielded = False
-
-    async def __anext__(self) -> Any:
-        if self._pipeline.over is not None:
-            raise self._pipeline.broken(self._name, self._pipeline.over)
-        if self._item is not NOTHING and not self._is_yielded:
-            raise self._pipeline.broken(self._name, f"asked for the next event without yielding {_name(self._item)}")
-        self._item = NOTHING
-        try:
-            item = await self._below.__anext__()
-        except StopAsyncIteration:
-            self.has_ended = True
-            raise
-        except Exception as error:
-            self.error = error
-            raise
-        self._item, self._is_yielded = item, False
-        self._events = tuple(item) if isinstance(item, list) else ()
-        return item
-
-    def breach(self, item: Any) -> str | None:
-        """What is wrong with yielding this now; None: nothing, and it counts as yielded."""
-        if item is not self._item:
-            return f"yielded a {type(item).__name__} that is not what it got last"
-        if self._is_yielded:
-            return f"yielded {_name(item)} twice"
-        if self._events and tuple(item) != self._events:
-            return f"changed the batch that it got, of {len(self._events)} events"
-        self._is_yielded = True
-        return None
 
 
 async def pause(position: Position, clock: Clock, delay: float) -> bool:
