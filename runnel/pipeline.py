@@ -31,9 +31,7 @@ class Pipeline:
         fields: For log lines, which say whose middleware it is.
     """
 
-    def __init__(
-        self, root: AsyncGenerator[Any, None], position: Position, fields: Mapping[str, object]
-    ) -> None:
+    def __init__(self, root: AsyncGenerator[Any, None], position: Position, fields: Mapping[str, object]) -> None:
         self.position = position
         self.over: str | None = None
         """Once it is not to be asked any more: what a middleware did that asks all the same."""
