@@ -8,14 +8,16 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
 from runnel.breath import BREATH, Breath, breathe
 from runnel.clock import Clock
-from runnel.errors import ConfigurationError, RecordError, StoreError, StreamFull
+from runnel.errors import ConfigurationError, RecordError, RunnelError
 from runnel.interfaces import Middleware
+from runnel.pipeline import Pipeline, pause
 from runnel.position import Position
 from runnel.settings import Duration, seconds
 from runnel.stream import HEADERS, KEY, Stream
@@ -135,7 +137,7 @@ class Events(Generic[R]):
         self.group = group
         self._source = source
         self._middleware = tuple(middleware)
-        self._pipeline: list[tuple[str, AsyncGenerator[Any, Any]]] = []
+        self._pipelines: list[Pipeline] = []
         self._generators: list[AsyncGenerator[Any, Any]] = []
         self._limit: int | None = None
 
@@ -161,6 +163,11 @@ class Events(Generic[R]):
         if n < 1 or seconds(within) < 0:
             raise ConfigurationError(f"take({n!r}, within={within!r}): n must be at least 1, and within at least 0")
         return Batches(self, n, seconds(within))
+
+    @property
+    def clock(self) -> Clock:
+        """The app's clock."""
+        return self._source.clock
 
     # ── generators that hand out what is in hand ──
 
@@ -254,28 +261,46 @@ class Events(Generic[R]):
 
     # ── middleware ──
 
+    async def pause(self, delay: Duration) -> bool:
+        """Let time pass, by the app's clock, in a middleware that holds an event, or batch, which it has not yielded yet.
+
+        Args:
+            delay: How long, in seconds.
+
+        Returns:
+            False as soon as the partition is to be let go. Then return from the handler, without yielding: what it holds
+            stays the next event, and the hand-over does not wait for it.
+        """
+        return await pause(self._source.position, self.clock, seconds(delay))
+
     async def _decoded(
-        self, root: Callable[[], AsyncIterator[Any]], decode: Callable[[Any], Any]
+        self, root: Callable[[], AsyncGenerator[Any, None]], decode: Callable[[Any], Any]
     ) -> AsyncGenerator[Any, None]:
         """Decode behind the middleware, so that it sees what does not decode fail, as it sees handlers fail."""
         going = True
         while going:
             going = False
-            async for item in self._through_middleware(root):
+            pipeline = self._piped(root())
+            async for item in pipeline.items:
                 try:
                     record = decode(item)
                 except RecordError as error:
-                    if isinstance(item, list) and len(item) > 1:
-                        self._narrow(item)
-                        await self._end_middleware()
-                    else:
-                        await self._tell_middleware(error)
-                        if not self._source.excuses(error):
-                            raise
-                        self._source.position.done(1)
+                    await self._undecodable(pipeline, item, error)
                     going = True  # the middleware has ended: begin it anew
                     break
                 yield record
+
+    async def _undecodable(self, pipeline: Pipeline, item: Any, error: RecordError) -> None:
+        """End the middleware, by the error if it is that of one event; of a batch, find the culprit first."""
+        is_one = not (isinstance(item, list) and len(item) > 1)
+        await pipeline.end(error if is_one else None)
+        self._pipelines.remove(pipeline)
+        if not is_one:
+            self._narrow(item)
+        elif self._source.excuses(error):
+            self._source.position.done(1)
+        else:
+            raise error
 
     def _narrow(self, batch: list[Event]) -> None:
         """Let the next batch end before the first event that does not decode, or hold it alone."""
@@ -287,54 +312,26 @@ class Events(Generic[R]):
         except RecordError:
             self._limit = max(1, good)
 
-    def _through_middleware(self, root: Callable[[], AsyncIterator[Any]]) -> AsyncIterator[Any]:
-        top = self._opened(root())
-        self._pipeline = []
-        for item in self._middleware:
-            name = type(item).__name__
-            top = self._opened(item.handler(top, events=self), name)
-            self._pipeline.append((name, self._generators[-1]))
-        return top
+    def _through_middleware(self, root: Callable[[], AsyncGenerator[Any, None]]) -> AsyncIterator[Any]:
+        return self._piped(root()).items if self._middleware else self._opened(root())
 
-    def _opened(self, items: AsyncIterator[T], name: str = "") -> AsyncIterator[T]:
-        if not isinstance(items, AsyncGenerator):
-            raise ConfigurationError(f"the handler of middleware {name} must be an asynchronous generator: it has to yield")
+    def _piped(self, root: AsyncGenerator[Any, None]) -> Pipeline:
+        app, stream = self.stream.app.name, self.stream.name
+        fields = {"app": app, "stream": stream, "processor": self.group, "partition": self.partition}
+        pipeline = Pipeline(root, self._source.position, fields)
+        self._pipelines.append(pipeline)
+        for item in self._middleware:
+            pipeline.add(item, events=self)
+        return pipeline
+
+    def _opened(self, items: AsyncGenerator[T, None]) -> AsyncIterator[T]:
         self._generators.append(items)
         return items
-
-    async def _tell_middleware(self, error: Exception) -> None:
-        """Raise an error at the `yield` of every middleware, the one nearest to the function first.
-
-        Raises:
-            StoreError, StreamFull: A middleware could not keep what failed, so it must stay the next event.
-            ConfigurationError: A middleware swallowed the error and yields on.
-        """
-        pipeline, self._pipeline = self._pipeline, []
-        for name, generator in reversed(pipeline):
-            try:
-                await generator.athrow(error)
-            except StopAsyncIteration:
-                pass
-            except (StoreError, StreamFull):  # it could not put the event elsewhere: the event has not failed, it waits
-                self._source.position.out = 0
-                raise
-            except Exception as raised:
-                if raised is not error:
-                    log.exception("middleware failed", extra={"middleware": name, "processor": self.group})
-            else:
-                raise ConfigurationError(
-                    f"middleware {name} swallowed an error and yielded on: it must raise it again"
-                ) from error
 
     def _tell_cut_off(self, position: Position) -> None:
         entry = f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
         fields = {"processor": self.group, "entry": entry, "events": position.out}
         log.warning("cut off in the middle of an event, which will run again", extra=fields)
-
-    async def _end_middleware(self) -> None:
-        pipeline, self._pipeline = self._pipeline, []
-        for _, generator in reversed(pipeline):
-            await generator.aclose()
 
     async def end(self, error: Exception | None) -> None:
         """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
@@ -342,16 +339,25 @@ class Events(Generic[R]):
         Called in a `finally`: that shows whether the function was cancelled.
 
         Raises:
-            StoreError, StreamFull, ConfigurationError: As `_tell_middleware`.
+            StoreError, StreamFull: A middleware could not keep the event that failed.
+            ConfigurationError, RunnelError: A middleware is broken, or failed outside of an event.
+
+        After any of these no event has failed: what was out must stay the next one.
         """
-        if self._source.position.out and isinstance(sys.exception(), asyncio.CancelledError):
+        cancelled = isinstance(sys.exception(), asyncio.CancelledError)
+        if self._source.position.out and cancelled:
             self._tell_cut_off(self._source.position)
         try:
-            if error is not None:
-                await self._tell_middleware(error)
-        finally:
-            for generator in reversed(self._generators):
-                await generator.aclose()
+            async with AsyncExitStack() as stack:
+                for pipeline in self._pipelines[:-1]:  # of loops that the function broke off
+                    stack.push_async_callback(pipeline.end)
+                for pipeline in self._pipelines[-1:]:
+                    stack.push_async_callback(pipeline.end, error)
+                for generator in self._generators:
+                    stack.push_async_callback(generator.aclose)
+        except RunnelError:
+            if not cancelled:
+                raise
 
 
 class Batches(Generic[R]):

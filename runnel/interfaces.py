@@ -17,8 +17,13 @@ class Middleware:
     def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
         """Yield what `parent` yields: an `Event` each time, or a list of them after `take`.
 
-        Declare it as an asynchronous generator. An event is done, for those nearer to the log, when its `yield` is come
-        back to; what fails while it is out raises the real exception at that `yield`, which must be raised again.
+        Declare it as an asynchronous generator that yields each thing it gets, the same object, once, before it asks for the
+        next. An event is done, for those nearer to the log, when its `yield` is come back to. What fails while it is out
+        raises the real exception at that `yield`, which must be raised again. GeneratorExit there means that it is left
+        undone though nothing failed: its partition is given away in the middle of it, or the function left its loop.
+
+        One that does not keep to that gets a ConfigurationError naming it. The event that was out then stays the next one,
+        and the partition is tried again, with pauses that grow to 5 s.
 
         Args:
             parent: The events, from the log or from the middleware before.

@@ -1,21 +1,24 @@
-"""Middleware that comes with Runnel: failed events go to a stream of their own.
+"""Middleware that comes with Runnel: dead letters, a log line for each event, a limit to their rate.
 
-It stands in a processor's pipeline (events.py), between the log and the function.
+It stands in a processor's pipeline (pipeline.py), between the log and the function.
 """
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+from attrs import define
+
 from runnel.app import App
 from runnel.errors import ConfigurationError, RecordError
-from runnel.events import Event
+from runnel.events import Event, Events
 from runnel.interfaces import Middleware
 from runnel.records import Record, is_primitive
 from runnel.stream import Stream
 
-__all__ = ["Dead", "DeadLetterMiddleware", "Middleware"]
+__all__ = ["Dead", "DeadLetterMiddleware", "LoggingMiddleware", "Middleware", "RateLimitMiddleware"]
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +46,11 @@ class DeadLetterMiddleware(Middleware):
 
     At least once: the event is in the sink before its partition goes on, so none is lost by a crash between the two; it
     is then handled again, and if it fails again it is in the sink twice, with the same `partition` and `xid`. While the
-    sink cannot take it (the server is away, or the sink is full) the partition does not go on either: the event stays
-    the next one. Events of one partition are in the sink in the order in which they failed. Key and headers are not kept.
+    sink cannot take it (the server is away, the sink is full, or was made with other options) the partition does not go on
+    either: the event stays the next one. Events of one partition are in the sink in the order in which they failed. Key and
+    headers are not kept.
+
+    It sends what fails behind it, so it should be the first of a processor's middleware.
 
     Args:
         source: The stream of the processor that it is given to.
@@ -74,7 +80,7 @@ class DeadLetterMiddleware(Middleware):
             try:
                 yield item
             except Exception:
-                await self._send(item if isinstance(item, list) else [item])
+                await self._send(_events(item))
                 raise
 
     async def _send(self, events: list[Event]) -> None:
@@ -97,3 +103,128 @@ class DeadLetterMiddleware(Middleware):
                 "a primitive event that does not decode is not sent on", extra={"entry": event.id, "error": str(error)}
             )
             return None
+
+
+class LoggingMiddleware(Middleware):
+    """Logs what becomes of each event, or batch, that reaches it.
+
+    The messages are "event done", "event failed" (always a warning) and "event left undone", the last when its partition is
+    given away in the middle of it, or the function left its loop: it will run again. Fields: `app`, `stream`, `processor`,
+    `partition`, `entry` (of a batch, its first event's), `events` (how many), `attempt`, `elapsed_ms` (until the function, and
+    the middleware between, came back), and `error`, the type of what was raised. Its text and traceback are not logged, since
+    an error's text may quote the event; the policy's own line has them.
+
+    Args:
+        level: Of all but failures: "debug", "info", ...
+        payload_bytes: How many bytes of each payload are logged, as `payload`, undecoded. 0: none.
+
+    Raises:
+        ConfigurationError: There is no such level, or `payload_bytes` is negative.
+    """
+
+    def __init__(self, level: str = "info", payload_bytes: int = 0) -> None:
+        levels = logging.getLevelNamesMapping()
+        if level.upper() not in levels or payload_bytes < 0:
+            raise ConfigurationError(f"LoggingMiddleware: level {level!r}, payload_bytes {payload_bytes!r}: do not fit")
+        self._level = levels[level.upper()]
+        self._payload_bytes = payload_bytes
+
+    async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
+        """Pass on what comes, and log when it is back."""
+        events: Events[Any] = kwargs["events"]
+        async for item in parent:
+            fields = self._fields(events, _events(item))
+            begun = events.clock.monotonic()
+            level, text = self._level, "event left undone"
+            try:
+                yield item
+                text = "event done"
+            except Exception as error:
+                level, text = logging.WARNING, "event failed"
+                fields["error"] = type(error).__name__
+                raise
+            finally:
+                fields["elapsed_ms"] = round(1000 * (events.clock.monotonic() - begun), 3)
+                log.log(level, text, extra=fields)
+
+    def _fields(self, events: Events[Any], batch: list[Event]) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "app": events.stream.app.name,
+            "stream": events.stream.name,
+            "processor": events.group,
+            "partition": events.partition,
+            "entry": batch[0].id,
+            "events": len(batch),
+            "attempt": batch[0].attempt,
+        }
+        if self._payload_bytes:
+            fields["payload"] = [_payload(event)[: self._payload_bytes].decode(errors="replace") for event in batch]
+        return fields
+
+
+class RateLimitMiddleware(Middleware):
+    """Bounds how fast a processor's events begin: a token bucket for each partition, by the app's clock.
+
+    Each event takes a token. A batch waits for as many tokens as it has events, or for `burst` if it has more, and what it
+    takes beyond that is waited for before the next. The bucket of a partition is full when a worker first gets it.
+
+    An event that waits has not begun. When its partition is given away, or the worker stops, it stays the next one, at once.
+    A retry and an event that is handled again take tokens, too.
+
+    Args:
+        rate: Tokens a second, for each partition: of 16 partitions, all together 16 times as many.
+        burst: How many tokens a bucket holds: how many events may follow at once after a pause.
+
+    Raises:
+        ConfigurationError: `rate` is not greater than 0, or `burst` is less than 1, or one of them is not finite.
+    """
+
+    def __init__(self, rate: float, burst: float = 1) -> None:
+        if not (0 < rate < math.inf and 1 <= burst < math.inf):
+            raise ConfigurationError(f"RateLimitMiddleware: rate {rate!r}, burst {burst!r}: at least above 0, and 1")
+        self._rate = rate
+        self._burst = burst
+        self._buckets: dict[tuple[str, str, int], _Bucket] = {}
+
+    async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
+        """Pass on what comes, when there is a token for it."""
+        events: Events[Any] = kwargs["events"]
+        now = events.clock.monotonic
+        # Kept from call to call: each event that fails begins the pipeline anew, and must not fill the bucket.
+        bucket = self._buckets.setdefault(
+            (events.group, events.stream.name, events.partition), _Bucket(self._rate, self._burst)
+        )
+        async for item in parent:
+            tokens = len(_events(item))
+            if (delay := bucket.delay(tokens, now())) > 0 and not await events.pause(delay):
+                return
+            bucket.take(tokens, now())
+            yield item
+
+
+@define
+class _Bucket:
+    """A token bucket. All it has to know is since when it fills: `empty_at`, the moment at which it had no token."""
+
+    rate: float
+    burst: float
+    empty_at: float = -math.inf
+
+    def delay(self, tokens: float, now: float) -> float:
+        """Seconds until it has so many tokens, or is full."""
+        return self.empty_at + min(tokens, self.burst) / self.rate - now
+
+    def take(self, tokens: float, now: float) -> None:
+        """Take tokens out, also more than there are."""
+        self.empty_at = max(self.empty_at, now - self.burst / self.rate) + tokens / self.rate
+
+
+def _events(item: Any) -> list[Event]:
+    """What middleware gets, an event or a batch, as a list."""
+    return item if isinstance(item, list) else [item]
+
+
+def _payload(event: Event) -> bytes:
+    """An event's record as it is stored; of a primitive one its fields, in a line."""
+    pairs = zip(event.fields[::2], event.fields[1::2], strict=True)
+    return event.data or b" ".join(name + b"=" + value for name, value in pairs if not name.startswith(b"~"))

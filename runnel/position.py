@@ -23,6 +23,7 @@ class Position:
         dirty: Whether something is done that no commit has taken up.
         closing: Whether the partition is to be let go: nothing more is handed out.
         on_dirty: Called when the first thing is done after a commit took everything up.
+        on_closing: Called once each when it is closed.
     """
 
     _cursor: bytes
@@ -33,6 +34,7 @@ class Position:
     out: int = 0
     dirty: bool = False
     closing: bool = False
+    on_closing: list[Callable[[], None]] = field(factory=list)
 
     @property
     def cursor(self) -> bytes:
@@ -66,6 +68,12 @@ class Position:
         self.at += events
         self.out = 0
         self.mark()
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self.closing = True
+        for wake in self.on_closing:
+            wake()
 
     def mark(self) -> None:
         """Say that there is something to commit."""

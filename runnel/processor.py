@@ -40,8 +40,20 @@ class ProcessorOptions:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
         for item in self.middleware:
-            if not isinstance(item, Middleware):
-                raise ConfigurationError(f"processor {self.name!r}: {item!r} is not a Middleware")
+            _check_middleware(self.name, item)
+
+
+def _check_middleware(name: str, item: object) -> None:
+    """Refuse what shows before it runs that it will pass nothing on."""
+    if not isinstance(item, Middleware):
+        raise ConfigurationError(f"processor {name!r}: {item!r} is not a Middleware")
+    kind = type(item).__name__
+    if getattr(item.handler, "__func__", None) is Middleware.handler:
+        raise ConfigurationError(f"processor {name!r}: middleware {kind} has no handler")
+    if inspect.iscoroutinefunction(item.handler):
+        raise ConfigurationError(
+            f"processor {name!r}: middleware {kind} is no asynchronous generator: its handler has to yield what it gets"
+        )
 
 
 @frozen(eq=False)

@@ -152,7 +152,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert self.reader is not None
         assert self.committer is not None
         self.reader.tell_nowait(Unfeed(lease=lease))
-        lease.position.closing = True
+        lease.position.close()
         await partition.stop(grace=0 if lease.lost else self.processor.options.grace_period)
         if not lease.lost:
             await self.committer.ask(Settle(lease))
