@@ -12,12 +12,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
+from runnel.alarm import Alarm, timed
 from runnel.breath import BREATH, Breath, breathe
-from runnel.clock import Clock
+from runnel.clock import Clock, Duration, seconds
 from runnel.errors import ConfigurationError, RecordError, StoreError, StreamFull
 from runnel.interfaces import Middleware
 from runnel.position import Position
-from runnel.settings import Duration, seconds
 from runnel.stream import HEADERS, KEY, Stream
 
 R = TypeVar("R")
@@ -113,6 +113,10 @@ class Source(Protocol):
     def clock(self) -> Clock:
         """The clock."""
 
+    @property
+    def alarm(self) -> Alarm | None:
+        """What interrupts the function when it takes too long; None: nothing does."""
+
     async def fill(self, timeout: float | None = None) -> bool:
         """Wait for more entries in hand. False when there are none: it is stopping, or time is up."""
 
@@ -140,13 +144,13 @@ class Events(Generic[R]):
         self._limit: int | None = None
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        return self._through_middleware(self._one_by_one)
+        return self._timed(self._through_middleware(self._one_by_one))
 
     def records(self) -> AsyncIterator[R]:
         """Decoded records, one by one. Each is decoded at its turn: one that does not decode has failed."""
         if not self._middleware:
-            return self._opened(self._records())
-        return self._opened(self._decoded(self._one_by_one, lambda event: event.record()))
+            return self._timed(self._opened(self._records()))
+        return self._timed(self._opened(self._decoded(self._one_by_one, lambda event: event.record())))
 
     def take(self, n: int, within: Duration = 1.0) -> "Batches[R]":
         """Batches of 1 to `n` events.
@@ -302,6 +306,10 @@ class Events(Generic[R]):
         self._generators.append(items)
         return items
 
+    def _timed(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        alarm = self._source.alarm
+        return items if alarm is None else self._opened(timed(items, alarm))
+
     async def _tell_middleware(self, error: Exception) -> None:
         """Raise an error at the `yield` of every middleware, the one nearest to the function first.
 
@@ -363,15 +371,15 @@ class Batches(Generic[R]):
         self._within = within
 
     def __aiter__(self) -> AsyncIterator[list[Event]]:
-        return self._events._through_middleware(lambda: self._events._event_batches(self._n, self._within))
+        events = self._events
+        return events._timed(events._through_middleware(lambda: events._event_batches(self._n, self._within)))
 
     def records(self) -> AsyncIterator[list[R]]:
         """Lists of decoded records."""
         events = self._events
         if not events._middleware:
-            return events._opened(events._record_batches(self._n, self._within))
-        return events._opened(
-            events._decoded(
-                lambda: events._event_batches(self._n, self._within), lambda batch: [event.record() for event in batch]
-            )
+            return events._timed(events._opened(events._record_batches(self._n, self._within)))
+        decoded = events._decoded(
+            lambda: events._event_batches(self._n, self._within), lambda batch: [event.record() for event in batch]
         )
+        return events._timed(events._opened(decoded))

@@ -9,6 +9,7 @@ from attrs import frozen
 from runnel.errors import ConfigurationError
 from runnel.interfaces import Middleware
 from runnel.policy import SUPPORTED, ExceptionPolicy
+from runnel.retry import Retry
 from runnel.stream import Stream
 
 ProcessorFunction = Callable[[Any], Awaitable[Any]]
@@ -20,6 +21,8 @@ class ProcessorOptions:
 
     name: str
     exception_policy: ExceptionPolicy
+    retry: Retry | None
+    timeout: float | None
     middleware: tuple[Middleware, ...]
     lock_expiry: float
     grace_period: float
@@ -39,6 +42,10 @@ class ProcessorOptions:
         for name in ("lock_expiry", "prefetch_count", "prefetch_bytes"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigurationError(f"processor {self.name!r}: timeout must be greater than 0")
+        if not isinstance(self.retry, Retry | None):
+            raise ConfigurationError(f"processor {self.name!r}: retry must be a Retry, not {self.retry!r}")
         for item in self.middleware:
             if not isinstance(item, Middleware):
                 raise ConfigurationError(f"processor {self.name!r}: {item!r} is not a Middleware")

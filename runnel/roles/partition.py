@@ -1,20 +1,25 @@
 """The partition: a supervised mailbox actor that runs the user's function over the events of one partition.
 
 It gets batches from the reader and says what is done to the committer. One event (or batch) is out at a time. When the
-function fails, so does the actor, with `EventFailed`: its supervisor decides, by the processor's policy, whether it goes
-on (the failed event is then passed over) or stops (it stays the next one).
+function fails it is called again from that event, as often as the processor's `retry` says. Then the actor fails too, with
+`EventFailed`: its supervisor decides, by the processor's policy, whether it goes on (the failed event is then passed over)
+or stops (it stays the next one).
 """
 
+import asyncio
 import logging
+import random
 from typing import Any
 
 from attrs import define, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping, Directive
+from runnel.alarm import Alarm
 from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
+from runnel.retry import Retry, pause
 from runnel.roles.committer import CommitterMessage, Dirty
 from runnel.roles.lease import Lease
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
@@ -30,7 +35,7 @@ SELDOM = 600
 
 @frozen
 class TimeIsUp:
-    """A `take` has waited long enough for its batch to fill."""
+    """A `take` has waited long enough for its batch to fill, or a failed event for its next attempt."""
 
 
 PartitionMessage = Batch | TimeIsUp
@@ -74,6 +79,8 @@ class Partition(Actor[PartitionMessage]):
     failed_events: int = 0
     failed_xid: bytes | None = None
     attempts: int = 0
+    alarm: Alarm | None = None
+    retries: int = 0
     dropped: int = 0
 
     async def on_start(self) -> None:
@@ -91,7 +98,11 @@ class Partition(Actor[PartitionMessage]):
             self._drop(self.failed_events)
         while not (self.is_stopping or self.position.closing):
             cursor = self.position.cursor
-            await self._call_function()
+            try:
+                await self._call_function()
+            except EventFailed as failed:
+                await self._try_again(failed)
+                continue
             if not (self.is_stopping or self.position.closing):
                 await self._called_too_early(cursor)
 
@@ -102,6 +113,7 @@ class Partition(Actor[PartitionMessage]):
             "cursor": position.cursor.decode(),
             "count": position.count,
             "buffered": position.left,
+            "retries": self.retries,
             "dropped": self.dropped,
         }
 
@@ -128,9 +140,12 @@ class Partition(Actor[PartitionMessage]):
             return False
         if message.feed is not self.feed:  # of an earlier incarnation, which this one's feed has replaced
             return await self.fill(timeout)
-        self.batches_in_hand += 1
-        self.position.take_in(message.entries)
+        self._take_in(message)
         return True
+
+    def _take_in(self, batch: Batch) -> None:
+        self.batches_in_hand += 1
+        self.position.take_in(batch.entries)
 
     async def _wait_for_batch(self, timeout: float | None) -> PartitionMessage:
         if timeout is None:
@@ -170,22 +185,67 @@ class Partition(Actor[PartitionMessage]):
             self, processor.stream, self.lease.keys.number, processor.options.name, processor.options.middleware
         )
         self.undecodable = None
+        alarm = self.alarm = self._alarm()
         failure: Exception | None = None
         try:
             await processor.function(events)
+            failure = alarm.verdict(interrupted=False) if alarm else None
+        except asyncio.CancelledError:
+            failure = alarm.verdict(interrupted=True) if alarm else None
+            if failure is None:
+                raise
         except Exception as error:
             failure = error
+            if alarm:
+                alarm.verdict(interrupted=False)
         finally:
             await events.end(failure)
         if (failure := self.undecodable or failure) is not None:
             raise self._failed(failure) from failure
+
+    def _alarm(self) -> Alarm | None:
+        limit = self.lease.processor.options.timeout
+        return None if limit is None else Alarm(self.clock, limit)
+
+    async def _try_again(self, failed: EventFailed) -> None:
+        """Wait until the failed event may be tried again.
+
+        Raises:
+            EventFailed: It is not tried again: supervision decides.
+        """
+        error = failed.__cause__
+        assert isinstance(error, Exception)
+        seconds = None if self.undecodable else pause(self._retry, error, self.attempts, random.random())
+        if seconds is None:
+            self.failed_events = self.position.out
+            raise failed
+        self.retries += 1
+        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "attempt": self.attempts}
+        log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
+        self.position.out = 0
+        await self._wait(seconds)
+
+    @property
+    def _retry(self) -> Retry | None:
+        return self.lease.processor.options.retry
+
+    async def _wait(self, seconds: float) -> None:
+        """Let time pass, and take in hand what comes meanwhile. Ends at once when the partition is to stop."""
+        self.set_timer(TimeIsUp, TimeIsUp(), seconds)
+        try:
+            while not isinstance(message := await self.next(), TimeIsUp):
+                if message.feed is self.feed:
+                    self._take_in(message)
+        except ActorStopping:
+            pass
+        finally:
+            self.cancel_timer(TimeIsUp)
 
     def _failed(self, error: Exception) -> RunnelError:
         self._count_attempt()
         name, position = self.lease.processor.options.name, self.position
         if not position.out:
             return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
-        self.failed_events = position.out
         more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
         return EventFailed(
             f"processor {name!r}: event {self._event_id(position.at)}{more} failed: {type(error).__name__}: {error}"

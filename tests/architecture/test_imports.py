@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"actors", "records", "store"},
     {
         *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("assignment", "breath"),
+        *("assignment", "breath", "alarm", "retry"),
         *("discovery", "middleware", "status", "reset", "unregister", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
