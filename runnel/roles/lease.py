@@ -23,6 +23,7 @@ class Lease:
             answered: always before it ends in Redis.
         count_before: How many entries were done when the lease was taken.
         renewal: The call that prolongs it.
+        worker: Whose it is.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -36,12 +37,13 @@ class Lease:
     deadline: float
     count_before: int
     renewal: Call[bool]
+    worker: str
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=RWLock)
 
     @classmethod
-    def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float) -> "Lease":
+    def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float, worker: str) -> "Lease":
         """The lease that an `acquire` gave."""
         name, seconds = processor.options.name, processor.options.lock_expiry
         return cls(
@@ -50,6 +52,7 @@ class Lease:
             token=acquired.token,
             position=Position(acquired.cursor, acquired.count),
             deadline=deadline,
+            worker=worker,
             count_before=acquired.count,
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
