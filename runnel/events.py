@@ -121,7 +121,7 @@ class Source(Protocol):
         """Wait for more entries in hand. False when there are none: it is stopping, or time is up."""
 
     def excuses(self, error: RecordError) -> bool:
-        """Whether, by the policy, an event that does not decode is passed over; if not, it has failed."""
+        """Pass over the next event, which does not decode, as the policy says. False: it is not passed over, it has failed."""
 
 
 class Events(Generic[R]):
@@ -182,8 +182,9 @@ class Events(Generic[R]):
                 except RecordError as error:
                     if not source.excuses(error):
                         raise
-                else:
-                    yield record
+                    await breathe(0)
+                    break  # what is in hand may be other events now
+                yield record
                 position.at = at + 1
                 if not position.dirty:
                     position.mark()
@@ -210,7 +211,7 @@ class Events(Generic[R]):
         source, position = self._source, self._source.position
         breath = Breath(source.clock)
         while (position.left or await source.fill()) and await self._gather(n, within):
-            most, self._limit = min(n, self._limit or n), None
+            most, self._limit = 1 if position.singly else min(n, self._limit or n), None
             batch = position.entries[position.at : position.at + most]
             position.out = len(batch)
             yield batch
@@ -221,17 +222,16 @@ class Events(Generic[R]):
         """Wait until there are `n` events in hand, or for `within` seconds. False if the partition is to stop."""
         source = self._source
         deadline = source.clock.monotonic() + within
+        n = 1 if source.position.singly else n
         while source.position.left < n and (wait := deadline - source.clock.monotonic()) > 0:
             if not await source.fill(wait):
                 break
         return not source.position.closing
 
     async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
-        attempt = self._source.attempt
-        batches = self._batches(n, within)
-        async for batch in batches:
+        async for batch in self._batches(n, within):
+            attempt = self._source.attempt
             yield [Event(self.stream, self.partition, self.group, xid, fields, attempt) for xid, fields in batch]
-            attempt = 1
 
     async def _record_batches(self, n: int, within: float) -> AsyncGenerator[list[R], None]:
         decode = self.stream.codec.decode
@@ -276,7 +276,6 @@ class Events(Generic[R]):
                         await self._tell_middleware(error)
                         if not self._source.excuses(error):
                             raise
-                        self._source.position.done(1)
                     going = True  # the middleware has ended: begin it anew
                     break
                 yield record

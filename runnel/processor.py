@@ -8,7 +8,7 @@ from attrs import frozen
 
 from runnel.errors import ConfigurationError
 from runnel.interfaces import Middleware
-from runnel.policy import SUPPORTED, ExceptionPolicy
+from runnel.policy import ExceptionPolicy
 from runnel.retry import Retry
 from runnel.stream import Stream
 
@@ -32,11 +32,6 @@ class ProcessorOptions:
     start: Literal["earliest", "latest"]
 
     def __attrs_post_init__(self) -> None:
-        if self.exception_policy not in SUPPORTED:
-            raise ConfigurationError(
-                f"processor {self.name!r}: exception_policy {self.exception_policy.value!r} is not supported yet; "
-                f"there are {', '.join(policy.value for policy in SUPPORTED)}"
-            )
         if self.start not in ("earliest", "latest"):
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
         for name in ("lock_expiry", "prefetch_count", "prefetch_bytes"):

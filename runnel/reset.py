@@ -49,6 +49,8 @@ class Move:
     """Events that were done and run again."""
     skipped: int
     """Events that were not done and never will be."""
+    parked: int = 0
+    """Events that were parked, and are dropped."""
 
 
 @frozen(kw_only=True)
@@ -64,6 +66,11 @@ class Plan:
     def again(self) -> int:
         """Events that run again."""
         return sum(move.again for move in self.moves)
+
+    @property
+    def parked(self) -> int:
+        """Parked events that are dropped."""
+        return sum(move.parked for move in self.moves)
 
     @property
     def skipped(self) -> int:
@@ -164,6 +171,7 @@ def move(
         count_then=count,
         again=max(0, behind_then - behind_now),
         skipped=max(0, behind_now - behind_then),
+        parked=seen.parked,
     )
 
 

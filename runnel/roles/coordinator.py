@@ -25,7 +25,7 @@ from runnel.roles.slot import Slot
 from runnel.store import scripts
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import Acquired, Held
+from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class _LookAround:
 class _Acquired:
     sent_at: float
     slots: Sequence[Slot]
-    answers: Sequence[Acquired | Held | StoreError]
+    answers: Sequence[AcquireAnswer | StoreError]
 
 
 @frozen
@@ -215,7 +215,7 @@ class Coordinator(Actor[CoordinatorMessage]):
                 lambda error: _Unanswered(slots, error),
             )
 
-    def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[Acquired | Held | StoreError]) -> None:
+    def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[AcquireAnswer | StoreError]) -> None:
         self.acquiring = self.away = False
         for slot, answer in zip(slots, answers, strict=True):
             match answer:
@@ -225,14 +225,18 @@ class Coordinator(Actor[CoordinatorMessage]):
                     slot.nonce = b""
                     slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
                     log.debug("partition held by another worker", extra={"owner": owner, "left": left})
+                case Stopped(reason):
+                    slot.is_stopped(reason)
+                    slot.retry_at = self.clock.monotonic() + self.heart.interval
                 case _:
                     raise answer
         self._renew_these()
         self._retry_later(slots)
 
     def _own(self, slot: Slot, acquired: Acquired, sent_at: float) -> None:
-        lease = Lease.of(slot.processor, slot.keys, acquired, sent_at + slot.processor.options.lock_expiry)
-        slot.lease, slot.nonce, slot.is_void = lease, b"", False
+        deadline = sent_at + slot.processor.options.lock_expiry
+        lease = Lease.of(slot.processor, slot.keys, acquired, deadline, self.worker)
+        slot.lease, slot.nonce, slot.is_void, slot.stopped = lease, b"", False, ""
         if slot.wanted:
             log.debug("partition acquired", extra=lease.log_fields)
             slot.supervisor.tell_nowait(Own(lease))

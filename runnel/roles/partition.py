@@ -13,16 +13,19 @@ from typing import Any
 
 from attrs import define, frozen
 
-from runnel.actors import Actor, ActorRef, ActorStopping, Directive
+from runnel.actors import Actor, ActorRef, ActorStopping
 from runnel.alarm import Alarm
 from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
+from runnel.failed import kept
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
 from runnel.retry import Retry, pause
-from runnel.roles.committer import CommitterMessage, Dirty
+from runnel.roles.committer import CommitterMessage, Dirty, Settle
+from runnel.roles.failing import EventFailed, goes_on
 from runnel.roles.lease import Lease
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
+from runnel.store.moves import Bury
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +42,6 @@ class TimeIsUp:
 
 
 PartitionMessage = Batch | TimeIsUp
-
-
-# ── failures, and what supervision does about them ──
-
-
-class EventFailed(RunnelError):
-    """The handling of an event, or a batch, failed; `__cause__` is the handler's error."""
-
-
-def directive(policy: ExceptionPolicy, error: Exception) -> Directive:
-    """What the supervisor of a partition does about its failure.
-
-    A failure outside of an event (before the loop, or Runnel's own) restarts it, as far as the intensity admits.
-    """
-    if not isinstance(error, EventFailed):
-        return Directive.RESTART
-    return Directive.RESUME if policy is ExceptionPolicy.IGNORE else Directive.STOP
 
 
 @define(eq=False)
@@ -76,12 +62,15 @@ class Partition(Actor[PartitionMessage]):
     feed: Feed | None = None
     batches_in_hand: int = 0
     undecodable: RecordError | None = None
-    failed_events: int = 0
+    failed: EventFailed | None = None
     failed_xid: bytes | None = None
     attempts: int = 0
+    earlier: int = 0
+    """How often the batch was tried whose events are now tried one by one."""
     alarm: Alarm | None = None
     retries: int = 0
     dropped: int = 0
+    buried: int = 0
 
     async def on_start(self) -> None:
         position = self.position
@@ -94,8 +83,10 @@ class Partition(Actor[PartitionMessage]):
         self.reader.tell_nowait(Unfeed(lease=self.lease))
 
     async def run(self) -> None:
-        if self.failed_events:  # supervision lets it go on after a failure
-            self._drop(self.failed_events)
+        if self.failed is not None:  # supervision lets it go on after a failure
+            failed, self.failed = self.failed, None
+            assert isinstance(failed.__cause__, Exception)
+            self._pass_over(failed.events, failed.__cause__)
         while not (self.is_stopping or self.position.closing):
             cursor = self.position.cursor
             try:
@@ -115,6 +106,7 @@ class Partition(Actor[PartitionMessage]):
             "buffered": position.left,
             "retries": self.retries,
             "dropped": self.dropped,
+            "dead": self.buried,
         }
 
     # ── what events need ──
@@ -127,11 +119,14 @@ class Partition(Actor[PartitionMessage]):
     @property
     def attempt(self) -> int:
         """Which attempt the next event is: 1, or more if it was out before and was not done."""
-        return self.attempts + 1 if self.attempts and self._next_xid() == self.failed_xid else 1
+        tries = self.attempts if self._next_xid() == self.failed_xid else 0
+        return tries + 1 + self._with_batch
 
     async def fill(self, timeout: float | None = None) -> bool:
         """Take the next batch in hand. False when time is up, or the partition is to stop."""
         self._give_room()
+        if self.position.is_crowded:
+            await self.committer.ask(Settle(self.lease))
         try:
             message = self.next_nowait() or await self._wait_for_batch(timeout)
         except ActorStopping:
@@ -157,12 +152,13 @@ class Partition(Actor[PartitionMessage]):
             self.cancel_timer(TimeIsUp)
 
     def excuses(self, error: RecordError) -> bool:
-        """Whether an event that does not decode is passed over; if not, it has failed, whatever the function does."""
-        if self.lease.processor.options.exception_policy is ExceptionPolicy.IGNORE:
-            self._tell_dropped(1, error)
-            return True
-        self.undecodable = error
-        return False
+        """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""
+        if not goes_on(self.policy):
+            self.undecodable = error
+            return False
+        self._count_attempt()
+        self._pass_over(1, error)
+        return True
 
     def _give_room(self) -> None:
         feed = self.feed
@@ -217,10 +213,10 @@ class Partition(Actor[PartitionMessage]):
         assert isinstance(error, Exception)
         seconds = None if self.undecodable else pause(self._retry, error, self.attempts, random.random())
         if seconds is None:
-            self.failed_events = self.position.out
+            self.failed = failed
             raise failed
         self.retries += 1
-        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "attempt": self.attempts}
+        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "attempt": self._tried}
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
         self.position.out = 0
         await self._wait(seconds)
@@ -247,24 +243,52 @@ class Partition(Actor[PartitionMessage]):
         if not position.out:
             return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
         more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
-        return EventFailed(
-            f"processor {name!r}: event {self._event_id(position.at)}{more} failed: {type(error).__name__}: {error}"
-        )
+        said = f"processor {name!r}: event {self._event_id(position.at)}{more} failed: {type(error).__name__}: {error}"
+        return EventFailed(said, position.out)
 
     def _count_attempt(self) -> None:
         xid = self._next_xid()
         self.attempts = self.attempts + 1 if xid == self.failed_xid else 1
         self.failed_xid = xid
 
-    def _drop(self, events: int) -> None:
-        error, self.failed_events = None, 0
-        self._tell_dropped(events, error)
-        self.position.done(events)
+    # ── events that failed for good ──
 
-    def _tell_dropped(self, events: int, error: Exception | None) -> None:
-        self.dropped += events
-        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "events": events}
-        log.warning("failed event dropped", extra=fields, exc_info=error)
+    @property
+    def policy(self) -> ExceptionPolicy:
+        """What becomes of them."""
+        return self.lease.processor.options.exception_policy
+
+    @property
+    def _with_batch(self) -> int:
+        return self.earlier if self.position.singly else 0
+
+    @property
+    def _tried(self) -> int:
+        """How often the event that has failed was tried."""
+        return self.attempts + self._with_batch
+
+    def _pass_over(self, events: int, error: Exception) -> None:
+        """Go on behind the next events, which have failed."""
+        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at)}
+        if self.policy is ExceptionPolicy.IGNORE:
+            self.dropped += events
+            log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
+            self.position.done(events)
+        elif events > 1:
+            log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
+            self.earlier, self.attempts = self.attempts, 0
+            self.position.singly, self.position.out = events, 0
+        else:
+            self._bury(error, fields)
+
+    def _bury(self, error: Exception, fields: dict[str, object]) -> None:
+        self.buried += 1
+        log.warning("failed event moved to the dead letters", extra={**fields, "attempts": self._tried}, exc_info=error)
+        self.position.leave(Bury(self._kept(error)))
+
+    def _kept(self, error: Exception) -> list[bytes]:
+        xid, fields = self.position.entries[self.position.at]
+        return kept(xid, fields, error, attempts=self._tried, now=self.clock.time(), worker=self.lease.worker)
 
     def _event_id(self, at: int) -> str:
         keys = self.lease.keys

@@ -15,10 +15,12 @@ from runnel.errors import HandlerFailed
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
+from runnel.roles.failing import EventFailed, directive
 from runnel.roles.lease import Lease
-from runnel.roles.partition import EventFailed, Partition, PartitionMessage, directive
+from runnel.roles.partition import Partition, PartitionMessage
 from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
 from runnel.store.link import Link
+from runnel.store.moves import Stop
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,8 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    quarantined: dict[int, str] = field(factory=dict)
+    """Partitions that failed for good, and why."""
 
     async def on_start(self) -> None:
         together = OneForOne(decide=escalate)
@@ -132,12 +136,14 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
                 self._ended(ref, error)
 
     def statistics(self) -> dict[str, object]:
-        return {"stream": self.processor.stream.name, "partitions": len(self.partitions)}
+        said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
+        return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
 
     def _start(self, lease: Lease) -> None:
         reader, committer = self.reader, self.committer
         assert reader is not None
         assert committer is not None
+        self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
             lambda: Partition(lease, reader, committer),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
@@ -158,8 +164,21 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             await self.committer.ask(Settle(lease))
         log.debug("partition stopped", extra=lease.log_fields)
 
+    async def _quarantine(self, lease: Lease, error: EventFailed) -> None:
+        """Stop the partition for good, whoever owns it next, in the commit of what was done before it failed."""
+        assert self.committer is not None
+        log.error("partition quarantined", extra={**lease.log_fields, "error": str(error)}, exc_info=error.__cause__)
+        self.quarantined[lease.keys.number] = str(error)
+        lease.position.note(Stop(str(error)))
+        await self.committer.ask(Settle(lease))
+
     def _ended(self, ref: "ActorRef[Never]", error: Exception | None) -> None:
-        if isinstance(error, EventFailed):
+        if not isinstance(error, EventFailed):
+            return
+        if self.processor.options.exception_policy is ExceptionPolicy.QUARANTINE:
+            for lease in [lease for lease, partition in self.partitions.items() if partition is ref]:
+                self.pipe_to_self(self._quarantine(lease, error), lambda _, lease=lease: _Gone(lease))  # type: ignore[misc]
+        else:
             halted = HandlerFailed(str(error))
             halted.__cause__ = error.__cause__
             self.coordinator.tell_nowait(Halt(halted))

@@ -22,8 +22,8 @@ LAYERS: list[set[str]] = [
     {"actors", "records", "store"},
     {
         *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("assignment", "breath", "alarm", "retry"),
-        *("discovery", "middleware", "status", "reset", "unregister", "bulk", "account", "logs"),
+        *("assignment", "breath", "alarm", "retry", "failed"),
+        *("discovery", "middleware", "status", "reset", "unregister", "release", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
     {"roles"},
@@ -156,8 +156,8 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 
 PUBLIC = """
     App Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4 LeaseLost
-    Middleware Processor Record RecordError RunnelError Serializer StoreError StoreRefused StoreUnavailable Stream
-    StreamFull Worker Zstd __version__
+    Middleware Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError StoreRefused
+    StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
 """
 
 
