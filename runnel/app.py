@@ -130,6 +130,7 @@ class App:
         middleware: Iterable[Middleware] | None = None,
         lock_expiry: Duration | None = None,
         grace_period: Duration | None = None,
+        max_parked: int | None = None,
         prefetch_count: int | None = None,
         prefetch_bytes: int | None = None,
         join_delay: Duration | None = None,
@@ -149,6 +150,7 @@ class App:
             middleware: What events pass through, the first nearest to the log.
             lock_expiry: How long a worker that vanished holds its partitions (4 s).
             grace_period: How long an event may still take when its partition is given away (8 s).
+            max_parked: How many events of a partition may be parked; then it pauses (10,000).
             prefetch_count: How many events of a partition are read ahead (256).
             prefetch_bytes: How many bytes of events a worker reads ahead, over all partitions (16 MiB).
             join_delay: How long a worker waits before it takes partitions (0).
@@ -173,6 +175,7 @@ class App:
                 middleware=tuple(middleware or ()),
                 lock_expiry=_seconds(lock_expiry, default.default_lock_expiry),
                 grace_period=_seconds(grace_period, default.default_grace_period),
+                max_parked=_or(max_parked, default.default_max_parked),
                 prefetch_count=_or(prefetch_count, default.default_prefetch_count),
                 prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
                 join_delay=_seconds(join_delay, default.default_join_delay),

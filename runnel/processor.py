@@ -26,6 +26,7 @@ class ProcessorOptions:
     middleware: tuple[Middleware, ...]
     lock_expiry: float
     grace_period: float
+    max_parked: int
     prefetch_count: int
     prefetch_bytes: int
     join_delay: float
@@ -34,7 +35,7 @@ class ProcessorOptions:
     def __attrs_post_init__(self) -> None:
         if self.start not in ("earliest", "latest"):
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
-        for name in ("lock_expiry", "prefetch_count", "prefetch_bytes"):
+        for name in ("lock_expiry", "max_parked", "prefetch_count", "prefetch_bytes"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
         if self.timeout is not None and self.timeout <= 0:

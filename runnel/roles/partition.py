@@ -11,26 +11,30 @@ import logging
 import random
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
 from runnel.alarm import Alarm
 from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
-from runnel.failed import kept
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
 from runnel.retry import Retry, pause
-from runnel.roles.committer import CommitterMessage, Dirty, Settle
+from runnel.roles.committer import CommitterMessage, Dirty
 from runnel.roles.failing import EventFailed, goes_on
 from runnel.roles.lease import Lease
+from runnel.roles.passing import Passing
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
-from runnel.store.moves import Bury
+from runnel.store.link import Link
 
 log = logging.getLogger(__name__)
 
 SELDOM = 600
 """How many calls that got nowhere, a second apart, between two warnings of them."""
+
+
+LOOK = 1.0
+"""Seconds between two looks whether an operator has changed what is parked."""
 
 
 # ── messages ──
@@ -41,7 +45,12 @@ class TimeIsUp:
     """A `take` has waited long enough for its batch to fill, or a failed event for its next attempt."""
 
 
-PartitionMessage = Batch | TimeIsUp
+@frozen
+class LookAround:
+    """See whether an operator has changed what is parked."""
+
+
+PartitionMessage = Batch | TimeIsUp | LookAround
 
 
 @define(eq=False)
@@ -52,6 +61,7 @@ class Partition(Actor[PartitionMessage]):
         lease: The term.
         reader: Feeds it.
         committer: Hears of what is done.
+        link: Reads what is parked.
     """
 
     clear_mailbox_on_restart = True  # the reader goes back to the position, and reads all that again
@@ -59,8 +69,12 @@ class Partition(Actor[PartitionMessage]):
     lease: Lease
     reader: "ActorRef[ReaderMessage]"
     committer: "ActorRef[CommitterMessage]"
+    link: Link
     feed: Feed | None = None
     batches_in_hand: int = 0
+    passing: Passing = field(init=False)
+    running: Position | None = None
+    """What the function was called with: events of the log, or parked ones."""
     undecodable: RecordError | None = None
     failed: EventFailed | None = None
     failed_xid: bytes | None = None
@@ -69,15 +83,17 @@ class Partition(Actor[PartitionMessage]):
     """How often the batch was tried whose events are now tried one by one."""
     alarm: Alarm | None = None
     retries: int = 0
-    dropped: int = 0
-    buried: int = 0
 
     async def on_start(self) -> None:
-        position = self.position
+        self.passing = Passing(self.lease, self.committer, self.link, self.clock)
+        self.passing.end_replay()
+        position = self.lease.position
         position.forget()
         position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
         self.feed = Feed(lease=self.lease, partition=self.ref, after=position.cursor)
         self.reader.tell_nowait(self.feed)
+        if self.lease.parking.keys:
+            self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
         self.reader.tell_nowait(Unfeed(lease=self.lease))
@@ -87,34 +103,57 @@ class Partition(Actor[PartitionMessage]):
             failed, self.failed = self.failed, None
             assert isinstance(failed.__cause__, Exception)
             self._pass_over(failed.events, failed.__cause__)
-        while not (self.is_stopping or self.position.closing):
-            cursor = self.position.cursor
+        while not self._is_ending:
+            parking = self.lease.parking
+            if self.lease.replay is None and parking.released:
+                await self.passing.begin_replay()
+                continue
+            if self.lease.replay is None and parking.is_full:
+                await self._pause()
+                continue
+            position = self.running = self.position
+            cursor = position.cursor
             try:
                 await self._call_function()
             except EventFailed as failed:
                 await self._try_again(failed)
                 continue
-            if not (self.is_stopping or self.position.closing):
+            if self.lease.replay is not None and not self.lease.replay.left:
+                self.passing.end_replay()
+            if not (self._is_ending or self.position is not position or parking.is_full or parking.released):
                 await self._called_too_early(cursor)
 
+    async def _pause(self) -> None:
+        """Wait until more events may be parked, or some may run again."""
+        await self.passing.look()
+        if self.lease.parking.is_full and not self.lease.parking.released:
+            await self._wait(LOOK)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.is_stopping or self.lease.position.closing
+
     def statistics(self) -> dict[str, object]:
-        position = self.position
+        position, parking, passing = self.lease.position, self.lease.parking, self.passing
         return {
             "done": position.count - self.lease.count_before,
             "cursor": position.cursor.decode(),
             "count": position.count,
-            "buffered": position.left,
+            "buffered": position.left + len(passing.behind),
             "retries": self.retries,
-            "dropped": self.dropped,
-            "dead": self.buried,
+            "dropped": passing.dropped,
+            "dead": passing.buried,
+            "parked": parking.events,
+            "parked_keys": len(parking.keys),
+            "paused": parking.is_full,
         }
 
     # ── what events need ──
 
     @property
     def position(self) -> Position:
-        """How far it is."""
-        return self.lease.position
+        """The events in hand: of the log, or parked ones that run again."""
+        return self.lease.current
 
     @property
     def attempt(self) -> int:
@@ -123,29 +162,44 @@ class Partition(Actor[PartitionMessage]):
         return tries + 1 + self._with_batch
 
     async def fill(self, timeout: float | None = None) -> bool:
-        """Take the next batch in hand. False when time is up, or the partition is to stop."""
-        self._give_room()
+        """Take the next events in hand. False when there are none: time is up, the partition is to stop, or to do else."""
+        if self.lease.replay is not None or self.running is not self.position:
+            return False  # what is parked was in hand as a whole
         if self.position.is_crowded:
-            await self.committer.ask(Settle(self.lease))
+            await self.passing.settle()
+        until = None if timeout is None else self.clock.monotonic() + timeout
+        left = self.position.left
         try:
-            message = self.next_nowait() or await self._wait_for_batch(timeout)
+            while self.position.left == left and not self.passing.advance():
+                if self.passing.behind or self.lease.parking.released or not await self._hear(until):
+                    return False
         except ActorStopping:
             return False
-        if isinstance(message, TimeIsUp):
-            return False
-        if message.feed is not self.feed:  # of an earlier incarnation, which this one's feed has replaced
-            return await self.fill(timeout)
-        self._take_in(message)
+        return True
+
+    async def _hear(self, until: float | None) -> bool:
+        """Take the next message, if it comes by then. False when none has."""
+        self._give_room()
+        message = self.next_nowait() or await self._wait_for_batch(until)
+        match message:
+            case TimeIsUp():
+                return False
+            case LookAround() if self.lease.parking.keys:
+                await self.passing.look()
+            case LookAround():
+                self.cancel_timer(LookAround)
+            case Batch(feed=feed) if feed is self.feed:  # or it is of an earlier incarnation, which this feed has replaced
+                self._take_in(message)
         return True
 
     def _take_in(self, batch: Batch) -> None:
         self.batches_in_hand += 1
-        self.position.take_in(batch.entries)
+        self.passing.take_in(batch.entries)
 
-    async def _wait_for_batch(self, timeout: float | None) -> PartitionMessage:
-        if timeout is None:
+    async def _wait_for_batch(self, until: float | None) -> PartitionMessage:
+        if until is None:
             return await self.next()
-        self.set_timer(TimeIsUp, TimeIsUp(), timeout)
+        self.set_timer(TimeIsUp, TimeIsUp(), max(0.0, until - self.clock.monotonic()))
         try:
             return await self.next()
         finally:
@@ -157,8 +211,10 @@ class Partition(Actor[PartitionMessage]):
             self.undecodable = error
             return False
         self._count_attempt()
-        self._pass_over(1, error)
-        return True
+        if self._pass_over(1, error):
+            return True
+        self.undecodable = error  # there is no room for it, for now
+        return False
 
     def _give_room(self) -> None:
         feed = self.feed
@@ -168,6 +224,10 @@ class Partition(Actor[PartitionMessage]):
             self.batches_in_hand = 0
             if was_full:
                 self.reader.tell_nowait(Room(feed=feed))
+
+    @property
+    def _next_id(self) -> str:
+        return self.lease.event_id(self.position.entries[self.position.at][0])
 
     def _next_xid(self) -> bytes | None:
         position = self.position
@@ -216,7 +276,7 @@ class Partition(Actor[PartitionMessage]):
             self.failed = failed
             raise failed
         self.retries += 1
-        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "attempt": self._tried}
+        fields = {**self.lease.log_fields, "entry": self._next_id, "attempt": self._tried}
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
         self.position.out = 0
         await self._wait(seconds)
@@ -230,7 +290,7 @@ class Partition(Actor[PartitionMessage]):
         self.set_timer(TimeIsUp, TimeIsUp(), seconds)
         try:
             while not isinstance(message := await self.next(), TimeIsUp):
-                if message.feed is self.feed:
+                if isinstance(message, Batch) and message.feed is self.feed:
                     self._take_in(message)
         except ActorStopping:
             pass
@@ -243,7 +303,7 @@ class Partition(Actor[PartitionMessage]):
         if not position.out:
             return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
         more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
-        said = f"processor {name!r}: event {self._event_id(position.at)}{more} failed: {type(error).__name__}: {error}"
+        said = f"processor {name!r}: event {self._next_id}{more} failed: {type(error).__name__}: {error}"
         return EventFailed(said, position.out)
 
     def _count_attempt(self) -> None:
@@ -267,32 +327,15 @@ class Partition(Actor[PartitionMessage]):
         """How often the event that has failed was tried."""
         return self.attempts + self._with_batch
 
-    def _pass_over(self, events: int, error: Exception) -> None:
-        """Go on behind the next events, which have failed."""
-        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at)}
-        if self.policy is ExceptionPolicy.IGNORE:
-            self.dropped += events
-            log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
-            self.position.done(events)
-        elif events > 1:
-            log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
+    def _pass_over(self, events: int, error: Exception) -> bool:
+        was_parked = bool(self.lease.parking.keys)
+        if not self.passing.failed(events, error, self._tried):
+            return False
+        if self.position.singly and events > 1:
             self.earlier, self.attempts = self.attempts, 0
-            self.position.singly, self.position.out = events, 0
-        else:
-            self._bury(error, fields)
-
-    def _bury(self, error: Exception, fields: dict[str, object]) -> None:
-        self.buried += 1
-        log.warning("failed event moved to the dead letters", extra={**fields, "attempts": self._tried}, exc_info=error)
-        self.position.leave(Bury(self._kept(error)))
-
-    def _kept(self, error: Exception) -> list[bytes]:
-        xid, fields = self.position.entries[self.position.at]
-        return kept(xid, fields, error, attempts=self._tried, now=self.clock.time(), worker=self.lease.worker)
-
-    def _event_id(self, at: int) -> str:
-        keys = self.lease.keys
-        return f"{keys.stream}/{keys.number}/{self.position.entries[at][0].decode()}"
+        if self.lease.parking.keys and not was_parked:
+            self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
+        return True
 
     async def _called_too_early(self, cursor: bytes) -> None:
         """The function ended although there may be more: call it again, but not ever faster if it gets nowhere."""

@@ -100,11 +100,14 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     open_link: Callable[[], Link]
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
+    link: Link | None = None
+    """For partitions with parked events: connected when first used."""
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
     quarantined: dict[int, str] = field(factory=dict)
     """Partitions that failed for good, and why."""
 
     async def on_start(self) -> None:
+        self.link = self.open_link()
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -135,17 +138,22 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             case Terminated(ref, error):
                 self._ended(ref, error)
 
+    async def on_stop(self) -> None:
+        if self.link is not None:
+            await self.link.close()
+
     def statistics(self) -> dict[str, object]:
         said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
         return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
 
     def _start(self, lease: Lease) -> None:
-        reader, committer = self.reader, self.committer
+        reader, committer, link = self.reader, self.committer, self.link
         assert reader is not None
         assert committer is not None
+        assert link is not None
         self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer),
+            lambda: Partition(lease, reader, committer, link),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=ROOM,
             supervision=supervision(self.processor.options.exception_policy),
@@ -158,7 +166,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert self.reader is not None
         assert self.committer is not None
         self.reader.tell_nowait(Unfeed(lease=lease))
-        lease.position.closing = True
+        lease.close()
         await partition.stop(grace=0 if lease.lost else self.processor.options.grace_period)
         if not lease.lost:
             await self.committer.ask(Settle(lease))
