@@ -92,7 +92,7 @@ class Partition(Actor[PartitionMessage]):
         position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
         self.feed = Feed(lease=self.lease, partition=self.ref, after=position.cursor)
         self.reader.tell_nowait(self.feed)
-        if self.lease.parking.keys:
+        if self.lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
@@ -184,10 +184,8 @@ class Partition(Actor[PartitionMessage]):
         match message:
             case TimeIsUp():
                 return False
-            case LookAround() if self.lease.parking.keys:
-                await self.passing.look()
             case LookAround():
-                self.cancel_timer(LookAround)
+                await self.passing.look()
             case Batch(feed=feed) if feed is self.feed:  # or it is of an earlier incarnation, which this feed has replaced
                 self._take_in(message)
         return True
@@ -328,13 +326,10 @@ class Partition(Actor[PartitionMessage]):
         return self.attempts + self._with_batch
 
     def _pass_over(self, events: int, error: Exception) -> bool:
-        was_parked = bool(self.lease.parking.keys)
         if not self.passing.failed(events, error, self._tried):
             return False
         if self.position.singly and events > 1:
             self.earlier, self.attempts = self.attempts, 0
-        if self.lease.parking.keys and not was_parked:
-            self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
         return True
 
     async def _called_too_early(self, cursor: bytes) -> None:

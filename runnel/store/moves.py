@@ -131,6 +131,12 @@ def discard_parked(keys: PartitionKeys, processor: str, entries: Iterable[tuple[
     return Call(SCRIPTS["unpark"], (keys.slot(processor), *keys.of_parked(processor)), args, int)
 
 
+def revive(keys: PartitionKeys, processor: str, entries: Iterable[tuple[bytes, bytes]]) -> Call[int]:
+    """Have dead letters run again, each given as its key and id; how many were there."""
+    keys_used = (keys.slot(processor), keys.dead(processor), *keys.of_parked(processor))
+    return Call(SCRIPTS["revive"], keys_used, tuple(part for entry in entries for part in entry), int)
+
+
 def reopen(keys: PartitionKeys, processor: str) -> Call[bool]:
     """Let a partition that is stopped be acquired again; False when it was not."""
     return Call(SCRIPTS["reopen"], (keys.slot(processor),), (), bool)

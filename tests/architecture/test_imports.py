@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {
         *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
         *("assignment", "breath", "alarm", "retry", "failed"),
-        *("discovery", "middleware", "status", "reset", "unregister", "release", "bulk", "account", "logs"),
+        *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
     {"roles"},

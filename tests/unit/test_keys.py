@@ -47,6 +47,7 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         moves.move(keys, name, token, 1, b"0-0", 0, []),
         moves.parked(keys, name),
         moves.release_keys(keys, name, [b"k"]),
+        moves.revive(keys, name, [(b"k", b"1-0")]),
         moves.reopen(keys, name),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),

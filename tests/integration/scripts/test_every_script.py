@@ -36,6 +36,7 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         moves.move(KEYS, PROCESSOR, token, 2, b"1-0", 1, EVERY_MOVE),
         moves.parked(KEYS, PROCESSOR),
         moves.release_keys(KEYS, PROCESSOR, [b"k"]),
+        moves.revive(KEYS, PROCESSOR, [(b"k", b"1-0")]),
         moves.reopen(KEYS, PROCESSOR),
         scripts.append(KEYS, "till", 1, [b"data"], [b"x"], cap=2, overflow="drop_oldest"),
         scripts.trim(KEYS),

@@ -191,3 +191,17 @@ async def test_a_processor_that_is_deleted_leaves_nothing(bench: Bench) -> None:
     await bench.release(token)
     await bench.unregister()
     assert not [key for key in bench.everything() if ":proc:" in key]
+
+
+# ── dead letters that run again ──
+
+
+async def test_dead_letters_that_are_to_run_again_move_behind_the_parked_events_of_released_keys(bench: Bench) -> None:
+    token = await bench.take()
+    await bench.move(token, 1, "3-0", Bury([*A1, b"~id", b"1-0"]), Bury(B1), Park(b"a", A2))
+    a1, _ = [entry.encode() for entry, _ in bench.redis.xrange(bench.keys.dead(PROCESSOR))]
+    assert await bench.run(moves.revive(bench.keys, PROCESSOR, [(b"a", a1), (b"a", a1), (b"a", b"9-9")])) == 1
+    assert bench.dead == [{"data": "b1"}]
+    assert [fields for _, fields in bench.parked_entries] == [{"data": "a2"}, {"data": "a1", "~id": "1-0"}]
+    assert await bench.parked() == ParkedNow(2, 1, frozenset({b"a"}), frozenset({b"a"}))
+    assert bench.redis.hgetall(bench.keys.parked_keys(PROCESSOR)) == {"a": "2"}
