@@ -102,7 +102,8 @@ class Partition(Actor[PartitionMessage]):
         if self.failed is not None:  # supervision lets it go on after a failure
             failed, self.failed = self.failed, None
             assert isinstance(failed.__cause__, Exception)
-            self._pass_over(failed.events, failed.__cause__)
+            if not self._pass_over(failed.events, failed.__cause__):
+                self.position.out = 0  # it stays the next one
         while not self._is_ending:
             parking = self.lease.parking
             if self.lease.replay is None and parking.released:

@@ -83,7 +83,6 @@ class Passing:
     def _park(self, error: Exception, attempts: int, fields: dict[str, object]) -> bool:
         """Have the failed event and all later ones of its key leave the log."""
         position = self.lease.position
-        position.out = 0
         if not self._room():
             return False
         log.warning("failed event parked, and its key", extra={**fields, "attempts": attempts})

@@ -210,6 +210,26 @@ async def test_an_event_that_fails_when_there_is_no_room_to_park_it_waits(
     assert even(till.done) == even(range(10))
 
 
+async def test_an_event_that_does_not_decode_when_there_is_no_room_to_park_it_waits(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, fixed = shop(partition_count=1), list[bool]()
+    await send(world, range(3))
+    with world.server.client() as client:
+        client.xadd(world.keys(0).log.decode(), {"data": "{", "~key": "0"})
+    await send(world, range(4, 8))
+    till = Till(world, handler(1, "exception", fixed), "records", exception_policy="park", max_parked=1, lock_expiry=1)
+    async with world.worker(app=till.app):
+        await wait_until(lambda: "partition paused" in caplog.text)
+        await committed(world, 3)
+        fixed.append(True)
+        await release(world)
+        await wait_until(lambda: [each["data"] for each in world.parked()] == ["{"])
+        await committed(world, 4)
+    assert till.done == [0, 2, 1]
+    assert "outside of an event" not in caplog.text
+
+
 async def test_what_an_operator_discards_does_not_run_and_its_key_goes_on(shop: Shop) -> None:
     world = shop(partition_count=1)
     await send(world, range(10))
