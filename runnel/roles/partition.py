@@ -285,14 +285,16 @@ class Partition(Actor[PartitionMessage]):
         return self.lease.processor.options.retry
 
     async def _wait(self, seconds: float) -> None:
-        """Let time pass, and take in hand what comes meanwhile. Ends at once when the partition is to stop."""
+        """Let time pass, and take in hand what comes meanwhile.
+
+        Raises:
+            ActorStopping: The partition is to stop: at once.
+        """
         self.set_timer(TimeIsUp, TimeIsUp(), seconds)
         try:
             while not isinstance(message := await self.next(), TimeIsUp):
                 if isinstance(message, Batch) and message.feed is self.feed:
                     self._take_in(message)
-        except ActorStopping:
-            pass
         finally:
             self.cancel_timer(TimeIsUp)
 

@@ -44,6 +44,11 @@ def nothing_parked(world: World) -> bool:
     return not (world.parked() or any(found))
 
 
+def released_keys(world: World) -> Any:
+    with world.server.client() as client:
+        return client.smembers(world.keys(0).released_keys("till").decode())
+
+
 def odd(numbers: Iterable[int]) -> list[int]:
     return [number for number in numbers if number % 2]
 
@@ -132,7 +137,7 @@ async def test_the_next_owner_knows_what_is_parked(shop: Shop) -> None:
     assert second.done == even(range(10, 20))
     assert len(world.parked()) == len(odd(range(3, 20))) + 1
     await release(world)
-    third = Till(world, lambda sale: None, "events", exception_policy="park", lock_expiry=1)
+    third = Till(world, lambda sale: None, "records", exception_policy="park", lock_expiry=1)
     async with world.worker(app=third.app):
         await wait_until(lambda: len(world.parked()) == 1)  # the one that does not decode
         await wait_until(lambda: third.done == odd(range(3, 20)))
@@ -154,6 +159,7 @@ async def test_a_released_key_that_fails_again_stays_parked_in_order(shop: Shop,
         bad[0] = 7
         await release(world)
         await wait_until(lambda: len(world.parked()) == 3)
+        await wait_until(lambda: not released_keys(world))
         await send(world, [12, 13])
         await committed(world, 14)
         await wait_until(lambda: len(world.parked()) == 4)
