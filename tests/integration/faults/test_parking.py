@@ -141,6 +141,9 @@ async def test_the_next_owner_knows_what_is_parked(shop: Shop) -> None:
     async with world.worker(app=third.app):
         await wait_until(lambda: len(world.parked()) == 1)  # the one that does not decode
         await wait_until(lambda: third.done == odd(range(3, 20)))
+        await send(world, [20])
+        await committed(world, 22)
+    assert third.done[-1] == 20
     assert world.parked()[0]["data"] == "{"
 
 
@@ -290,6 +293,16 @@ async def test_many_parked_events_run_in_several_turns(shop: Shop) -> None:
         await release(world)
         await wait_until(lambda: nothing_parked(world))
     assert odd(till.done) == odd(range(2_000))
+
+
+async def test_events_of_a_parked_key_that_are_more_than_one_commit_carries_are_all_committed(shop: Shop) -> None:
+    world = shop(partition_count=1)
+    await send(world, odd(range(2_000)))
+    till = Till(world, handler(1, "exception"), "records", exception_policy="park")
+    async with world.worker(app=till.app):
+        await committed(world, 1_000)
+    assert len(world.parked()) == 1_000
+    assert till.begun == [1]
 
 
 # ── workers that are killed ──
