@@ -4,17 +4,21 @@ from runnel.errors import (
     HandlerFailed,
     LeaseLost,
     RecordError,
+    Reject,
+    RetryLater,
     RunnelError,
     StoreError,
     StoreRefused,
     StoreUnavailable,
     StreamFull,
+    TimedOut,
 )
 from runnel.events import Event, Events
 from runnel.interfaces import Compressor, Middleware, Serializer
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
+from runnel.retry import Retry
 from runnel.stream import Stream
 from runnel.version import __version__
 from runnel.worker import Worker
@@ -35,6 +39,9 @@ __all__ = [
     "Processor",
     "Record",
     "RecordError",
+    "Reject",
+    "Retry",
+    "RetryLater",
     "RunnelError",
     "Serializer",
     "StoreError",
@@ -42,6 +49,7 @@ __all__ = [
     "StoreUnavailable",
     "Stream",
     "StreamFull",
+    "TimedOut",
     "Worker",
     "Zstd",
     "__version__",

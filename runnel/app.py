@@ -8,14 +8,15 @@ from typing import Any, Literal, TypeVar
 import orjson
 from attrs import define, evolve, field
 
-from runnel.clock import Clock, SystemClock, io_timeout
+from runnel.clock import Clock, Duration, SystemClock, io_timeout, seconds
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.producer import Producer
 from runnel.records import Serializer, default_hasher, is_primitive
-from runnel.settings import MEANINGLESS, Duration, Settings, load_settings, seconds, warn_meaningless
+from runnel.retry import Retry
+from runnel.settings import MEANINGLESS, Settings, load_settings, warn_meaningless
 from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
 from runnel.stream import Stream
@@ -124,9 +125,12 @@ class App:
         *,
         name: str | None = None,
         exception_policy: ExceptionPolicy | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
         middleware: Iterable[Middleware] | None = None,
         lock_expiry: Duration | None = None,
         grace_period: Duration | None = None,
+        max_parked: int | None = None,
         prefetch_count: int | None = None,
         prefetch_bytes: int | None = None,
         join_delay: Duration | None = None,
@@ -141,9 +145,12 @@ class App:
             stream: Whose events.
             name: Of its cursor in Redis (the function's name). Another name is another processor, with its own cursor.
             exception_policy: What becomes of an event whose handling fails (HALT).
+            retry: How often such an event is tried again first, in place (never).
+            timeout: How long an event, or a batch, may take in the function; if it takes longer, it has failed (for ever).
             middleware: What events pass through, the first nearest to the log.
             lock_expiry: How long a worker that vanished holds its partitions (4 s).
             grace_period: How long an event may still take when its partition is given away (8 s).
+            max_parked: How many events of a partition may be parked; then it pauses (10,000).
             prefetch_count: How many events of a partition are read ahead (256).
             prefetch_bytes: How many bytes of events a worker reads ahead, over all partitions (16 MiB).
             join_delay: How long a worker waits before it takes partitions (0).
@@ -163,9 +170,12 @@ class App:
             options = ProcessorOptions(
                 name=name if name is not None else function.__name__,
                 exception_policy=ExceptionPolicy(_or(exception_policy, default.default_exception_policy)),
+                retry=_or(retry, default.default_retry),
+                timeout=default.default_timeout if timeout is None else seconds(timeout),
                 middleware=tuple(middleware or ()),
                 lock_expiry=_seconds(lock_expiry, default.default_lock_expiry),
                 grace_period=_seconds(grace_period, default.default_grace_period),
+                max_parked=_or(max_parked, default.default_max_parked),
                 prefetch_count=_or(prefetch_count, default.default_prefetch_count),
                 prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
                 join_delay=_seconds(join_delay, default.default_join_delay),

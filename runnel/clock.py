@@ -8,7 +8,16 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Protocol
+
+Duration = float | int | timedelta
+"""Seconds, or a timedelta."""
+
+
+def seconds(duration: Duration) -> float:
+    """A duration in seconds."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
 class Timer(Protocol):

@@ -4,6 +4,9 @@
     ├── ConfigurationError      the author of the app: a wrong option, name, module or server
     ├── RecordError             the data: a record that does not fit its type, an entry that does not decode
     ├── StreamFull              the producer: a partition has no room, and who holds it back
+    ├── Reject                  a handler: do not try this event again, the policy decides
+    ├── RetryLater              a handler: try this event again, but not now
+    ├── TimedOut                the author of a handler: an event took longer than its processor's `timeout`
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
     ├── LagTooHigh              operations: processors do not keep up
     ├── StillOwned              operations: a worker runs what is to be deleted
@@ -16,8 +19,10 @@
         ├── AskTimeout              no answer in time
         └── ActorStopped            the actor stopped before it could answer
 
-This module imports nothing, so that every layer can raise these.
+This module imports nothing of Runnel, so that every layer can raise these.
 """
+
+from datetime import timedelta
 
 
 class RunnelError(Exception):
@@ -37,6 +42,25 @@ class StreamFull(RunnelError):
 
     The message names the partition and the processor that holds it back.
     """
+
+
+class Reject(RunnelError):
+    """Raised by a handler: its event has failed and is not tried again; the processor's policy decides."""
+
+
+class RetryLater(RunnelError):
+    """Raised by a handler: its event is tried again in `after` seconds (or a timedelta), and its partition waits.
+
+    It counts as an attempt: a processor's `retry` bounds how many there are. Without one there is no bound.
+    """
+
+    def __init__(self, message: str = "", *, after: float | timedelta) -> None:
+        super().__init__(message or f"to be tried again in {after}")
+        self.after = after
+
+
+class TimedOut(RunnelError, TimeoutError):
+    """An event, or a batch, took longer in the function than its processor's `timeout`."""
 
 
 class HandlerFailed(RunnelError):

@@ -13,13 +13,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
+from runnel.alarm import Alarm, timed
 from runnel.breath import BREATH, Breath, breathe
-from runnel.clock import Clock
+from runnel.clock import Clock, Duration, seconds
 from runnel.errors import ConfigurationError, RecordError, RunnelError
 from runnel.interfaces import Middleware
 from runnel.pipeline import Pipeline, pause
 from runnel.position import Position
-from runnel.settings import Duration, seconds
 from runnel.stream import HEADERS, KEY, Stream
 
 R = TypeVar("R")
@@ -115,11 +115,15 @@ class Source(Protocol):
     def clock(self) -> Clock:
         """The clock."""
 
+    @property
+    def alarm(self) -> Alarm | None:
+        """What interrupts the function when it takes too long; None: nothing does."""
+
     async def fill(self, timeout: float | None = None) -> bool:
         """Wait for more entries in hand. False when there are none: it is stopping, or time is up."""
 
     def excuses(self, error: RecordError) -> bool:
-        """Whether, by the policy, an event that does not decode is passed over; if not, it has failed."""
+        """Pass over the next event, which does not decode, as the policy says. False: it is not passed over, it has failed."""
 
 
 class Events(Generic[R]):
@@ -142,13 +146,13 @@ class Events(Generic[R]):
         self._limit: int | None = None
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        return self._through_middleware(self._one_by_one)
+        return self._timed(self._through_middleware(self._one_by_one))
 
     def records(self) -> AsyncIterator[R]:
         """Decoded records, one by one. Each is decoded at its turn: one that does not decode has failed."""
         if not self._middleware:
-            return self._opened(self._records())
-        return self._opened(self._decoded(self._one_by_one, lambda event: event.record()))
+            return self._timed(self._opened(self._records()))
+        return self._timed(self._opened(self._decoded(self._one_by_one, lambda event: event.record())))
 
     def take(self, n: int, within: Duration = 1.0) -> "Batches[R]":
         """Batches of 1 to `n` events.
@@ -185,8 +189,9 @@ class Events(Generic[R]):
                 except RecordError as error:
                     if not source.excuses(error):
                         raise
-                else:
-                    yield record
+                    await breathe(0)
+                    break  # what is in hand may be other events now
+                yield record
                 position.at = at + 1
                 if not position.dirty:
                     position.mark()
@@ -213,7 +218,7 @@ class Events(Generic[R]):
         source, position = self._source, self._source.position
         breath = Breath(source.clock)
         while (position.left or await source.fill()) and await self._gather(n, within):
-            most, self._limit = min(n, self._limit or n), None
+            most, self._limit = 1 if position.singly else min(n, self._limit or n), None
             batch = position.entries[position.at : position.at + most]
             position.out = len(batch)
             yield batch
@@ -224,17 +229,16 @@ class Events(Generic[R]):
         """Wait until there are `n` events in hand, or for `within` seconds. False if the partition is to stop."""
         source = self._source
         deadline = source.clock.monotonic() + within
+        n = 1 if source.position.singly else n
         while source.position.left < n and (wait := deadline - source.clock.monotonic()) > 0:
             if not await source.fill(wait):
                 break
         return not source.position.closing
 
     async def _event_batches(self, n: int, within: float) -> AsyncGenerator[list[Event], None]:
-        attempt = self._source.attempt
-        batches = self._batches(n, within)
-        async for batch in batches:
+        async for batch in self._batches(n, within):
+            attempt = self._source.attempt
             yield [Event(self.stream, self.partition, self.group, xid, fields, attempt) for xid, fields in batch]
-            attempt = 1
 
     async def _record_batches(self, n: int, within: float) -> AsyncGenerator[list[R], None]:
         decode = self.stream.codec.decode
@@ -297,9 +301,7 @@ class Events(Generic[R]):
         self._pipelines.remove(pipeline)
         if not is_one:
             self._narrow(item)
-        elif self._source.excuses(error):
-            self._source.position.done(1)
-        else:
+        elif not self._source.excuses(error):
             raise error
 
     def _narrow(self, batch: list[Event]) -> None:
@@ -327,6 +329,10 @@ class Events(Generic[R]):
     def _opened(self, items: AsyncGenerator[T, None]) -> AsyncIterator[T]:
         self._generators.append(items)
         return items
+
+    def _timed(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        alarm = self._source.alarm
+        return items if alarm is None else self._opened(timed(items, alarm))
 
     def _tell_cut_off(self, position: Position) -> None:
         entry = f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
@@ -369,15 +375,15 @@ class Batches(Generic[R]):
         self._within = within
 
     def __aiter__(self) -> AsyncIterator[list[Event]]:
-        return self._events._through_middleware(lambda: self._events._event_batches(self._n, self._within))
+        events = self._events
+        return events._timed(events._through_middleware(lambda: events._event_batches(self._n, self._within)))
 
     def records(self) -> AsyncIterator[list[R]]:
         """Lists of decoded records."""
         events = self._events
         if not events._middleware:
-            return events._opened(events._record_batches(self._n, self._within))
-        return events._opened(
-            events._decoded(
-                lambda: events._event_batches(self._n, self._within), lambda batch: [event.record() for event in batch]
-            )
+            return events._timed(events._opened(events._record_batches(self._n, self._within)))
+        decoded = events._decoded(
+            lambda: events._event_batches(self._n, self._within), lambda batch: [event.record() for event in batch]
         )
+        return events._timed(events._opened(decoded))

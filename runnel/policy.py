@@ -18,7 +18,3 @@ class ExceptionPolicy(StrEnum):
     IGNORE = "ignore"
     DEAD_LETTER = "dead_letter"
     PARK = "park"
-
-
-SUPPORTED = (ExceptionPolicy.HALT, ExceptionPolicy.IGNORE)
-"""The policies that processors can have in this version."""

@@ -6,10 +6,22 @@ out when a commit asks for them.
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
+
+from runnel.store.moves import LARGEST, MOST, Move, size
 
 Entry = Sequence[object]
 """An entry as Redis returns it: its id, and a flat list of its fields and values (all bytes)."""
+
+
+@frozen
+class Moved:
+    """A change that goes into a commit: that one which takes the cursor to where the position was then, or beyond."""
+
+    move: Move
+    size: int
+    cursor: bytes
+    count: int
 
 
 @define(eq=False)
@@ -21,6 +33,8 @@ class Position:
         at: How many of them are done.
         out: How many of the next ones the user's function has got: it fails, or they are done, together.
         dirty: Whether something is done that no commit has taken up.
+        singly: How many of the next events are handed out one by one, since their batch has failed.
+        moves: Changes that no commit has taken up, in their order.
         closing: Whether the partition is to be let go: nothing more is handed out.
         on_dirty: Called when the first thing is done after a commit took everything up.
         on_closing: Called once each when it is closed.
@@ -32,6 +46,8 @@ class Position:
     entries: list[tuple[bytes, list[bytes]]] = field(factory=list)
     at: int = 0
     out: int = 0
+    singly: int = 0
+    moves: list[Moved] = field(factory=list)
     dirty: bool = False
     closing: bool = False
     on_closing: list[Callable[[], None]] = field(factory=list)
@@ -67,6 +83,7 @@ class Position:
         """The next `events` are done."""
         self.at += events
         self.out = 0
+        self.singly = max(0, self.singly - events)
         self.mark()
 
     def close(self) -> None:
@@ -74,6 +91,35 @@ class Position:
         self.closing = True
         for wake in self.on_closing:
             wake()
+
+    def leave(self, move: Move) -> None:
+        """The next event leaves the log: this becomes of it, in the commit that passes over it."""
+        self.at += 1
+        self.out = 0
+        self.singly = max(0, self.singly - 1)
+        self.note(move)
+
+    def note(self, move: Move) -> None:
+        """Have a commit carry this change, at the earliest when all that is done now is committed."""
+        self.moves.append(Moved(move, size(move), self.cursor, self.count))
+        self.mark()
+
+    def take(self) -> tuple[bytes, int, list[Move]]:
+        """What the next commit says: cursor, count, and the changes that it carries. There may be more to follow."""
+        total = 0
+        for i, moved in enumerate(self.moves):
+            total += moved.size
+            if i and (i >= MOST or total > LARGEST):
+                taken, self.moves = self.moves[:i], self.moves[i:]
+                return taken[-1].cursor, taken[-1].count, [each.move for each in taken]
+        taken, self.moves = self.moves, []
+        self.dirty = False
+        return self.cursor, self.count, [each.move for each in taken]
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are so many changes to commit that no more should come for now."""
+        return len(self.moves) >= MOST or sum(moved.size for moved in self.moves) >= LARGEST
 
     def mark(self) -> None:
         """Say that there is something to commit."""

@@ -8,7 +8,8 @@ from attrs import frozen
 
 from runnel.errors import ConfigurationError
 from runnel.interfaces import Middleware
-from runnel.policy import SUPPORTED, ExceptionPolicy
+from runnel.policy import ExceptionPolicy
+from runnel.retry import Retry
 from runnel.stream import Stream
 
 ProcessorFunction = Callable[[Any], Awaitable[Any]]
@@ -20,25 +21,27 @@ class ProcessorOptions:
 
     name: str
     exception_policy: ExceptionPolicy
+    retry: Retry | None
+    timeout: float | None
     middleware: tuple[Middleware, ...]
     lock_expiry: float
     grace_period: float
+    max_parked: int
     prefetch_count: int
     prefetch_bytes: int
     join_delay: float
     start: Literal["earliest", "latest"]
 
     def __attrs_post_init__(self) -> None:
-        if self.exception_policy not in SUPPORTED:
-            raise ConfigurationError(
-                f"processor {self.name!r}: exception_policy {self.exception_policy.value!r} is not supported yet; "
-                f"there are {', '.join(policy.value for policy in SUPPORTED)}"
-            )
         if self.start not in ("earliest", "latest"):
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
-        for name in ("lock_expiry", "prefetch_count", "prefetch_bytes"):
+        for name in ("lock_expiry", "max_parked", "prefetch_count", "prefetch_bytes"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigurationError(f"processor {self.name!r}: timeout must be greater than 0")
+        if not isinstance(self.retry, Retry | None):
+            raise ConfigurationError(f"processor {self.name!r}: retry must be a Retry, not {self.retry!r}")
         for item in self.middleware:
             _check_middleware(self.name, item)
 

@@ -49,6 +49,8 @@ class Move:
     """Events that were done and run again."""
     skipped: int
     """Events that were not done and never will be."""
+    parked: int = 0
+    """Events that were parked, and are dropped."""
 
 
 @frozen(kw_only=True)
@@ -64,6 +66,11 @@ class Plan:
     def again(self) -> int:
         """Events that run again."""
         return sum(move.again for move in self.moves)
+
+    @property
+    def parked(self) -> int:
+        """Parked events that are dropped."""
+        return sum(move.parked for move in self.moves)
 
     @property
     def skipped(self) -> int:
@@ -90,26 +97,31 @@ def parse_target(text: str, now: float) -> Target:
         if max(ms, seq) > HIGHEST_SEQUENCE:
             raise ConfigurationError(f"start {text!r}: an id has two numbers of at most 64 bits")
         return Target("after", f"{ms}-{seq}")
-    moment = _moment(text, now)
-    if moment > now:
+    begins = moment(text, now)
+    if begins > now:
         raise ConfigurationError(f"start {text!r} is yet to come")
-    ms = round(moment * 1000)
+    ms = round(begins * 1000)
     return Target("after", f"{ms - 1}-{HIGHEST_SEQUENCE}" if ms > 0 else "0-0")
 
 
-def _moment(text: str, now: float) -> float:
+def moment(text: str, now: float) -> float:
+    """A time that somebody wrote, as seconds since the epoch: ISO 8601, seconds or milliseconds, or back from now: -1h.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
     if relative := _RELATIVE.fullmatch(text):
         return max(0.0, now - float(relative[1]) * _SECONDS[relative[2]])
     if _NUMBER.fullmatch(text):
         number = float(text)
         return number / 1000 if number >= 1e11 else number
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(
             f"start {text!r} must be earliest, latest, an id (ms-seq), a time (ISO 8601 or seconds), or one like -1h"
         ) from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
 
 
 async def make_plan(store: Store, processor: Processor, start: str, partitions: Sequence[int] = ()) -> Plan:
@@ -164,6 +176,7 @@ def move(
         count_then=count,
         again=max(0, behind_then - behind_now),
         skipped=max(0, behind_now - behind_then),
+        parked=seen.parked,
     )
 
 

@@ -4,19 +4,18 @@ import os
 import typing
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from enum import Enum
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from attrs import Attribute, field, fields, frozen
+from attrs import Attribute, converters, field, fields, frozen
 
+from runnel.clock import seconds
 from runnel.errors import ConfigurationError
 from runnel.policy import ExceptionPolicy
 from runnel.records import Serializer
-
-Duration = float | int | timedelta
-"""Seconds, or a timedelta."""
+from runnel.retry import Retry
 
 MEANINGLESS = frozenset(
     {
@@ -33,11 +32,6 @@ MEANINGLESS = frozenset(
     }
 )
 """Settings of Runnel 0.1 that mean nothing here: they are accepted, with a warning."""
-
-
-def seconds(duration: Duration) -> float:
-    """A duration in seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
 def whole(value: Any) -> int:
@@ -57,6 +51,11 @@ def _positive(minimum: float = 0, *, above: bool = True) -> Validator:
             raise ConfigurationError(f"{attribute.name} must be {bound}, not {value!r}")
 
     return check
+
+
+def _positive_or_none(settings: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    if value is not None:
+        _positive()(settings, attribute, value)
 
 
 def _one_of(*choices: str) -> Validator:
@@ -118,9 +117,14 @@ class Settings:
     default_exception_policy: ExceptionPolicy = field(default=ExceptionPolicy.HALT, converter=_policy)
     default_lock_expiry: float = field(default=4.0, converter=seconds, validator=_positive())
     default_grace_period: float = field(default=8.0, converter=seconds, validator=_positive(above=False))
+    default_max_parked: int = field(default=10_000, converter=whole, validator=_positive())
     default_prefetch_count: int = field(default=256, converter=whole, validator=_positive())
     default_prefetch_bytes: int = field(default=16 * 2**20, converter=whole, validator=_positive())
     default_join_delay: float = field(default=0.0, converter=seconds, validator=_positive(above=False))
+    default_retry: Retry | None = None
+    default_timeout: float | None = field(
+        default=None, converter=converters.optional(seconds), validator=_positive_or_none
+    )
     default_start: Literal["earliest", "latest"] = field(default="earliest", validator=_one_of("earliest", "latest"))
 
     def __attrs_post_init__(self) -> None:
@@ -164,7 +168,7 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 
 def _from_text(attribute: "Attribute[Any]", text: str) -> Any:
-    kind = attribute.type
+    kind = float if attribute.type == float | None else attribute.type
     if typing.get_origin(kind) is Literal or kind in (str, str | None, tzinfo):
         return text
     if kind in (int, float):

@@ -39,6 +39,14 @@ class PartitionStatus:
     """How many entries the log holds."""
     added: int
     """How many were ever sent to it."""
+    parked: int
+    """How many events are parked."""
+    parked_keys: int
+    """How many keys these have."""
+    dead: int
+    """How many dead letters there are."""
+    stopped: str | None
+    """Why it is quarantined; None: it is not."""
 
 
 @frozen(kw_only=True)
@@ -58,6 +66,21 @@ class ProcessorStatus:
     def oldest_age(self) -> float | None:
         """How long the oldest of them has waited, in seconds; None: there is none."""
         return _oldest(each.oldest_age for each in self.partitions)
+
+    @property
+    def parked(self) -> int:
+        """Events that are parked, in all partitions."""
+        return sum(each.parked for each in self.partitions)
+
+    @property
+    def dead(self) -> int:
+        """Dead letters of all partitions."""
+        return sum(each.dead for each in self.partitions)
+
+    @property
+    def quarantined(self) -> int:
+        """Partitions that are quarantined."""
+        return sum(each.stopped is not None for each in self.partitions)
 
     @property
     def owned(self) -> int:
@@ -173,6 +196,10 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         oldest_age=oldest_age(seen, start),
         length=seen.length,
         added=seen.added,
+        parked=seen.parked,
+        parked_keys=seen.parked_keys,
+        dead=seen.dead,
+        stopped=seen.stopped,
     )
 
 
@@ -242,7 +269,15 @@ def _json(status: Status, processors: list[dict[str, Any]]) -> str:
 
 
 def _totals(status: ProcessorStatus) -> dict[str, Any]:
-    return {"lag": status.lag, "oldest_age": status.oldest_age, "owned": status.owned, "workers": status.owners}
+    return {
+        "lag": status.lag,
+        "oldest_age": status.oldest_age,
+        "owned": status.owned,
+        "workers": status.owners,
+        "parked": status.parked,
+        "dead": status.dead,
+        "quarantined": status.quarantined,
+    }
 
 
 def _oldest(ages: Iterable[float | None]) -> float | None:

@@ -26,6 +26,8 @@ class Removal:
     owner: str | None
     cursor: str
     lag: int
+    kept: int
+    """Parked events and dead letters, which go with it."""
     others: int
     """How many other processors are registered there."""
 
@@ -51,6 +53,11 @@ class RemovalPlan:
     def lag(self) -> int:
         """Events that it has not done."""
         return sum(each.lag for each in self.removals)
+
+    @property
+    def kept(self) -> int:
+        """Parked events and dead letters, which go with it."""
+        return sum(each.kept for each in self.removals)
 
     @property
     def left_alone(self) -> list[str]:
@@ -89,6 +96,7 @@ async def make_plan(app: App, processor: str, stream: str | None = None) -> Remo
                 owner=each.owner or None,
                 cursor=each.cursor or scripts.START.decode(),
                 lag=lag(each),
+                kept=each.parked + each.dead,
                 others=len(registered[keys] - {processor}),
             )
             for keys, each in zip(chosen, seen, strict=True)

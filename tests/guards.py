@@ -113,10 +113,29 @@ GUARDS = [
     Guard("reset", "mirror(slot, cursors, log, ARGV[1], true)", "", "mirror: reset"),
     Guard("look", "before(cursor, last) and ", "", "look: the highest id of all"),
     Guard("look", "'(' .. cursor", "cursor", "look: after the cursor, not at it"),
-    Guard("commit", "if not holds(slot, ARGV[2], ARGV[3]) then return 'FENCED' end", "", "commit: fenced"),
-    Guard("commit", "if number == last then return 'ALREADY' end", "", "commit: already"),
-    Guard("commit", "if number ~= last + 1 then return 'CONFLICT' end", "", "commit: the chain"),
-    Guard("commit", "if number ~= last + 1", "if number < last + 1", "commit: no gap in the chain"),
+    Guard("common", "if not holds(slot, epoch, nonce) then return 'FENCED' end", "", "commit: fenced"),
+    Guard("common", "if number == last then return 'ALREADY' end", "", "commit: already"),
+    Guard("common", "if number ~= last + 1 then return 'CONFLICT' end", "", "commit: the chain"),
+    Guard("common", "if number ~= last + 1", "if number < last + 1", "commit: no gap in the chain"),
+    Guard("commit", "if answer ~= 'OK' then return answer end", "", "commit: a link of the chain"),
+    Guard("move", "if answer ~= 'OK' then return answer end", "", "move: a link of the same chain"),
+    Guard("move", "redis.call('XLEN', dead)", "", "move: checked first, dead letters"),
+    Guard("move", "redis.call('XLEN', parked)", "", "move: checked first, parked events"),
+    Guard("move", "redis.call('HLEN', keys)", "", "move: checked first, parked keys"),
+    Guard("move", "redis.call('SCARD', released)", "", "move: checked first, released keys"),
+    Guard("move", "redis.call('HINCRBY', keys, ARGV[at + 1], 1)", "", "move: the key is parked"),
+    Guard("move", "redis.call('SREM', released, ARGV[at + 1])", "", "move: a key that failed again is held"),
+    Guard("common", "if redis.call('XDEL', parked, id) == 0 then return 0 end", "", "unpark: once"),
+    Guard("common", "    redis.call('HDEL', keys, key)\n", "", "unpark: the last event frees the key"),
+    Guard("common", "    redis.call('SREM', released, key)\n", "", "unpark: a free key is not released"),
+    Guard("unpark", "redis.call('HINCRBY', slot, 'operated', 1)", "", "unpark: the owner notices"),
+    Guard("unpark", "if redis.call('HEXISTS', keys, ARGV[i]) == 1 then", "if true then", "unpark: parked keys only"),
+    Guard("revive", "    redis.call('XDEL', dead, ARGV[i + 1])\n", "", "revive: once"),
+    Guard("revive", "    redis.call('SADD', released, ARGV[i])\n", "", "revive: its key runs again"),
+    Guard("revive", "redis.call('HINCRBY', slot, 'operated', 1)", "", "revive: the owner notices"),
+    Guard("acquire", "if held[6] then return {'STOPPED', held[6]} end", "", "acquire: a partition that is stopped"),
+    Guard("reset", "redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])", "", "reset: what is parked goes"),
+    Guard("unregister", "redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6], KEYS[7])", "", "unregister: nothing is left"),
     Guard("renew", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "renew: fenced"),
     Guard("release", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "release: fenced"),
     Guard("release", "'nonce', '', ", "", "release: the nonce goes"),
@@ -178,7 +197,7 @@ GUARDS = [
     Guard("append", "#!lua\n", "#!lua flags=allow-oom\n", "append: refused when the server is full"),
     *(
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
-        for name in ("acquire", "commit", "register", "release", "renew", "reset", "trim", "unregister")
+        for name in ("acquire", "commit", "move", "register", "release", "renew", "reset", "trim", "unregister")
     ),
 ]
 

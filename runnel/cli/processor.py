@@ -1,4 +1,4 @@
-"""`runnel processor reset` and `runnel processor delete`."""
+"""`runnel processor reset`, `runnel processor release` and `runnel processor delete`."""
 
 from typing import Annotated
 
@@ -25,9 +25,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this only the p
 
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Change where a processor is, or forget it.", rich_markup_mode=None)
+    group = typer.Typer(help="Change where a processor is, let it go on, or forget it.", rich_markup_mode=None)
     group.callback()(_group)
     group.command()(reset)
+    group.command()(release)
     group.command()(delete)
     app.add_typer(group, name="processor")
 
@@ -65,6 +66,35 @@ def reset(
             print_plan(plan)
             if yes:
                 await carry_out(store, plan)
+
+    asyncio.run(work())
+    _say(yes)
+
+
+def release(
+    target: ProcessorTarget, partition: Partitions = None, yes: Yes = False, redis_url: RedisUrl = None
+) -> None:
+    """Let quarantined partitions go on, with the event that failed.
+
+    A worker takes them up by itself.
+    """
+    import asyncio
+
+    from runnel.discovery import app_of
+    from runnel.processor import Processor
+    from runnel.release import carry_out, make_plan
+    from runnel.view.tables import print_release
+
+    processor = find(target, Processor, redis_url)
+    app = app_of(processor)
+
+    async def work() -> None:
+        async with app:
+            await app.compare_stream(processor.stream)
+            plan = await make_plan(app, processor, partition or ())
+            print_release(plan)
+            if yes:
+                await carry_out(app, processor, plan)
 
     asyncio.run(work())
     _say(yes)

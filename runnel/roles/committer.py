@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreError, StoreUnavailable
 from runnel.roles.lease import Lease, in_order
-from runnel.store import scripts
+from runnel.store import moves, scripts
 from runnel.store.link import Link
 from runnel.store.scripts import Call, CommitAnswer
 
@@ -155,18 +155,13 @@ class Committer(Actor[CommitterMessage]):
         leases, self.dirty = self.dirty, {}
         commits = []
         for lease in leases:
-            position = lease.position
-            position.dirty = False
-            if not lease.lost:
-                call = scripts.commit(
-                    lease.keys,
-                    lease.processor.options.name,
-                    lease.token,
-                    lease.number + 1,
-                    position.cursor,
-                    position.count,
-                )
-                commits.append(_Commit(lease, call))
+            cursor, count, carried = lease.position.take()
+            if lease.lost:
+                continue
+            if lease.position.dirty:  # one commit cannot carry it all
+                self.dirty[lease] = None
+            to = lease.keys, lease.processor.options.name, lease.token, lease.number + 1, cursor, count
+            commits.append(_Commit(lease, moves.move(*to, carried) if carried else scripts.commit(*to)))
         return commits
 
     def _send(self, commits: Sequence[_Commit]) -> None:

@@ -25,7 +25,7 @@ from runnel.roles.slot import Slot
 from runnel.store import scripts
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import Acquired, Held
+from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class _LookAround:
 class _Acquired:
     sent_at: float
     slots: Sequence[Slot]
-    answers: Sequence[Acquired | Held | StoreError]
+    answers: Sequence[AcquireAnswer | StoreError]
 
 
 @frozen
@@ -208,7 +208,7 @@ class Coordinator(Actor[CoordinatorMessage]):
                 lambda error: _Unanswered(slots, error),
             )
 
-    def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[Acquired | Held | StoreError]) -> None:
+    def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[AcquireAnswer | StoreError]) -> None:
         self.acquiring = self.away = False
         refused: StoreError | None = None
         for slot, answer in zip(slots, answers, strict=True):
@@ -220,6 +220,9 @@ class Coordinator(Actor[CoordinatorMessage]):
                     if not slot.freed:  # its owner may have let go after this was answered, and been heard before
                         slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
                     log.debug("partition held by another worker", extra={"owner": owner, "left": left})
+                case Stopped(reason):
+                    slot.is_stopped(reason)
+                    slot.retry_at = self.clock.monotonic() + self.heart.interval
                 case _:
                     refused = answer
         if refused is not None:
@@ -228,10 +231,11 @@ class Coordinator(Actor[CoordinatorMessage]):
         self._retry_later()
 
     def _own(self, slot: Slot, acquired: Acquired, sent_at: float) -> None:
-        lease = Lease.of(slot.processor, slot.keys, acquired, sent_at + slot.processor.options.lock_expiry)
+        deadline = sent_at + slot.processor.options.lock_expiry
+        lease = Lease.of(slot.processor, slot.keys, acquired, deadline, self.worker)
         if slot.wanted and self._ends(lease) <= self.clock.monotonic():
             return  # answered so late that another may have it by now: ask again, under the same nonce
-        slot.lease, slot.nonce, slot.is_void = lease, b"", False
+        slot.lease, slot.nonce, slot.is_void, slot.stopped = lease, b"", False, ""
         if slot.wanted:
             log.debug("partition acquired", extra=lease.log_fields)
             slot.supervisor.tell_nowait(Own(lease))

@@ -7,6 +7,7 @@ from attrs import define, field
 
 from runnel.position import Position
 from runnel.processor import Processor
+from runnel.roles.parking import Parking, Replay
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Acquired, Call, Token
@@ -25,6 +26,9 @@ class Lease:
             answered: always before it ends in Redis.
         count_before: How many entries were done when the lease was taken.
         renewal: The call that prolongs it.
+        worker: Whose it is.
+        parking: What is parked of the partition.
+        replay: The parked events that run again just now.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -39,23 +43,44 @@ class Lease:
     deadline: float
     count_before: int
     renewal: Call[bool]
+    worker: str
+    parking: Parking = field(factory=Parking)
+    replay: Replay | None = None
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=lambda: RWLock(fast=True))
 
     @classmethod
-    def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float) -> "Lease":
+    def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float, worker: str) -> "Lease":
         """The lease that an `acquire` gave."""
         name, seconds = processor.options.name, processor.options.lock_expiry
-        return cls(
+        lease = cls(
             processor=processor,
             keys=keys,
             token=acquired.token,
             position=Position(acquired.cursor, acquired.count),
             deadline=deadline,
+            worker=worker,
             count_before=acquired.count,
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
+        lease.parking.know(acquired.parked)
+        return lease
+
+    @property
+    def current(self) -> Position:
+        """The events in hand: of the log, or parked ones that run again."""
+        return self.replay or self.position
+
+    def event_id(self, xid: bytes) -> str:
+        """An event's id in the app."""
+        return f"{self.keys.stream}/{self.keys.number}/{xid.decode()}"
+
+    def close(self) -> None:
+        """Hand out nothing more: the partition is to be let go."""
+        self.position.close()
+        if self.replay is not None:
+            self.replay.close()
 
     @property
     def place(self) -> tuple[str, int]:

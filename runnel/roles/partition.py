@@ -1,23 +1,31 @@
 """The partition: a supervised mailbox actor that runs the user's function over the events of one partition.
 
 It gets batches from the reader and says what is done to the committer. One event (or batch) is out at a time. When the
-function fails, so does the actor, with `EventFailed`: its supervisor decides, by the processor's policy, whether it goes
-on (the failed event is then passed over) or stops (it stays the next one).
+function fails it is called again from that event, as often as the processor's `retry` says. Then the actor fails too, with
+`EventFailed`: its supervisor decides, by the processor's policy, whether it goes on (the failed event is then passed over)
+or stops (it stays the next one).
 """
 
+import asyncio
 import logging
+import random
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from runnel.actors import Actor, ActorRef, ActorStopping, Directive
+from runnel.actors import Actor, ActorRef, ActorStopping
+from runnel.alarm import Alarm
 from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
+from runnel.retry import Retry, pause
 from runnel.roles.committer import CommitterMessage, Dirty
+from runnel.roles.failing import EventFailed, goes_on
 from runnel.roles.lease import Lease
+from runnel.roles.passing import Passing
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
+from runnel.store.link import Link
 
 log = logging.getLogger(__name__)
 
@@ -25,32 +33,24 @@ SELDOM = 600
 """How many calls that got nowhere, a second apart, between two warnings of them."""
 
 
+LOOK = 1.0
+"""Seconds between two looks whether an operator has changed what is parked."""
+
+
 # ── messages ──
 
 
 @frozen
 class TimeIsUp:
-    """A `take` has waited long enough for its batch to fill."""
+    """A `take` has waited long enough for its batch to fill, or a failed event for its next attempt."""
 
 
-PartitionMessage = Batch | TimeIsUp
+@frozen
+class LookAround:
+    """See whether an operator has changed what is parked."""
 
 
-# ── failures, and what supervision does about them ──
-
-
-class EventFailed(RunnelError):
-    """The handling of an event, or a batch, failed; `__cause__` is the handler's error."""
-
-
-def directive(policy: ExceptionPolicy, error: Exception) -> Directive:
-    """What the supervisor of a partition does about its failure.
-
-    A failure outside of an event (before the loop, or Runnel's own) restarts it, as far as the intensity admits.
-    """
-    if not isinstance(error, EventFailed):
-        return Directive.RESTART
-    return Directive.RESUME if policy is ExceptionPolicy.IGNORE else Directive.STOP
+PartitionMessage = Batch | TimeIsUp | LookAround
 
 
 @define(eq=False)
@@ -61,6 +61,7 @@ class Partition(Actor[PartitionMessage]):
         lease: The term.
         reader: Feeds it.
         committer: Hears of what is done.
+        link: Reads what is parked.
     """
 
     clear_mailbox_on_restart = True  # the reader goes back to the position, and reads all that again
@@ -68,85 +69,150 @@ class Partition(Actor[PartitionMessage]):
     lease: Lease
     reader: "ActorRef[ReaderMessage]"
     committer: "ActorRef[CommitterMessage]"
+    link: Link
     feed: Feed | None = None
     batches_in_hand: int = 0
+    passing: Passing = field(init=False)
+    running: Position | None = None
+    """What the function was called with: events of the log, or parked ones."""
     undecodable: RecordError | None = None
-    failed_events: int = 0
+    failed: EventFailed | None = None
     failed_xid: bytes | None = None
     attempts: int = 0
-    dropped: int = 0
+    earlier: int = 0
+    """How often the batch was tried whose events are now tried one by one."""
+    alarm: Alarm | None = None
+    retries: int = 0
 
     async def on_start(self) -> None:
-        position = self.position
+        self.passing = Passing(self.lease, self.committer, self.link, self.clock)
+        self.passing.end_replay()
+        position = self.lease.position
         position.forget()
         position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
         self.feed = Feed(lease=self.lease, partition=self.ref, after=position.cursor)
         self.reader.tell_nowait(self.feed)
+        if self.lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
+            self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
         self.reader.tell_nowait(Unfeed(lease=self.lease))
 
     async def run(self) -> None:
-        if self.failed_events:  # supervision lets it go on after a failure
-            self._drop(self.failed_events)
-        while not (self.is_stopping or self.position.closing):
-            cursor = self.position.cursor
-            await self._call_function()
-            if not (self.is_stopping or self.position.closing):
+        if self.failed is not None:  # supervision lets it go on after a failure
+            failed, self.failed = self.failed, None
+            assert isinstance(failed.__cause__, Exception)
+            if not self._pass_over(failed.events, failed.__cause__):
+                self.position.out = 0  # it stays the next one
+        while not self._is_ending:
+            parking = self.lease.parking
+            if self.lease.replay is None and parking.released:
+                await self.passing.begin_replay()
+                continue
+            if self.lease.replay is None and parking.is_full:
+                await self._pause()
+                continue
+            position = self.running = self.position
+            cursor = position.cursor
+            try:
+                await self._call_function()
+            except EventFailed as failed:
+                await self._try_again(failed)
+                continue
+            if self.lease.replay is not None and not self.lease.replay.left:
+                self.passing.end_replay()
+            if not (self._is_ending or self.position is not position or parking.is_full or parking.released):
                 await self._called_too_early(cursor)
 
+    async def _pause(self) -> None:
+        """Wait until more events may be parked, or some may run again."""
+        await self.passing.look()
+        if self.lease.parking.is_full and not self.lease.parking.released:
+            await self._wait(LOOK)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.is_stopping or self.lease.position.closing
+
     def statistics(self) -> dict[str, object]:
-        position = self.position
+        position, parking, passing = self.lease.position, self.lease.parking, self.passing
         return {
             "done": position.count - self.lease.count_before,
             "cursor": position.cursor.decode(),
             "count": position.count,
-            "buffered": position.left,
-            "dropped": self.dropped,
+            "buffered": position.left + len(passing.behind),
+            "retries": self.retries,
+            "dropped": passing.dropped,
+            "dead": passing.buried,
+            "parked": parking.events,
+            "parked_keys": len(parking.keys),
+            "paused": parking.is_full,
         }
 
     # ── what events need ──
 
     @property
     def position(self) -> Position:
-        """How far it is."""
-        return self.lease.position
+        """The events in hand: of the log, or parked ones that run again."""
+        return self.lease.current
 
     @property
     def attempt(self) -> int:
         """Which attempt the next event is: 1, or more if it was out before and was not done."""
-        return self.attempts + 1 if self.attempts and self._next_xid() == self.failed_xid else 1
+        tries = self.attempts if self._next_xid() == self.failed_xid else 0
+        return tries + 1 + self._with_batch
 
     async def fill(self, timeout: float | None = None) -> bool:
-        """Take the next batch in hand. False when time is up, or the partition is to stop."""
-        self._give_room()
+        """Take the next events in hand. False when there are none: time is up, the partition is to stop, or to do else."""
+        if self.lease.replay is not None or self.running is not self.position:
+            return False  # what is parked was in hand as a whole
+        if self.position.is_crowded:
+            await self.passing.settle()
+        until = None if timeout is None else self.clock.monotonic() + timeout
+        left = self.position.left
         try:
-            message = self.next_nowait() or await self._wait_for_batch(timeout)
+            while self.position.left == left and not self.passing.advance():
+                if self.passing.behind or self.lease.parking.released or not await self._hear(until):
+                    return False
         except ActorStopping:
             return False
-        if isinstance(message, TimeIsUp):
-            return False
-        if message.feed is not self.feed:  # of an earlier incarnation, which this one's feed has replaced
-            return await self.fill(timeout)
-        self.batches_in_hand += 1
-        self.position.take_in(message.entries)
         return True
 
-    async def _wait_for_batch(self, timeout: float | None) -> PartitionMessage:
-        if timeout is None:
+    async def _hear(self, until: float | None) -> bool:
+        """Take the next message, if it comes by then. False when none has."""
+        self._give_room()
+        message = self.next_nowait() or await self._wait_for_batch(until)
+        match message:
+            case TimeIsUp():
+                return False
+            case LookAround():
+                await self.passing.look()
+            case Batch(feed=feed) if feed is self.feed:  # or it is of an earlier incarnation, which this feed has replaced
+                self._take_in(message)
+        return True
+
+    def _take_in(self, batch: Batch) -> None:
+        self.batches_in_hand += 1
+        self.passing.take_in(batch.entries)
+
+    async def _wait_for_batch(self, until: float | None) -> PartitionMessage:
+        if until is None:
             return await self.next()
-        self.set_timer(TimeIsUp, TimeIsUp(), timeout)
+        self.set_timer(TimeIsUp, TimeIsUp(), max(0.0, until - self.clock.monotonic()))
         try:
             return await self.next()
         finally:
             self.cancel_timer(TimeIsUp)
 
     def excuses(self, error: RecordError) -> bool:
-        """Whether an event that does not decode is passed over; if not, it has failed, whatever the function does."""
-        if self.lease.processor.options.exception_policy is ExceptionPolicy.IGNORE:
-            self._tell_dropped(1, error)
+        """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""
+        if not goes_on(self.policy):
+            self.undecodable = error
+            return False
+        self._count_attempt()
+        if self._pass_over(1, error):
             return True
-        self.undecodable = error
+        self.undecodable = error  # there is no room for it, for now
         return False
 
     def _give_room(self) -> None:
@@ -157,6 +223,10 @@ class Partition(Actor[PartitionMessage]):
             self.batches_in_hand = 0
             if was_full:
                 self.reader.tell_nowait(Room(feed=feed))
+
+    @property
+    def _next_id(self) -> str:
+        return self.lease.event_id(self.position.entries[self.position.at][0])
 
     def _next_xid(self) -> bytes | None:
         position = self.position
@@ -170,45 +240,100 @@ class Partition(Actor[PartitionMessage]):
             self, processor.stream, self.lease.keys.number, processor.options.name, processor.options.middleware
         )
         self.undecodable = None
+        alarm = self.alarm = self._alarm()
         failure: Exception | None = None
         try:
             await processor.function(events)
+            failure = alarm.verdict(interrupted=False) if alarm else None
+        except asyncio.CancelledError:
+            failure = alarm.verdict(interrupted=True) if alarm else None
+            if failure is None:
+                raise
         except Exception as error:
             failure = error
+            if alarm:
+                alarm.verdict(interrupted=False)
         finally:
             await events.end(failure)
         if (failure := self.undecodable or failure) is not None:
             raise self._failed(failure) from failure
+
+    def _alarm(self) -> Alarm | None:
+        limit = self.lease.processor.options.timeout
+        return None if limit is None else Alarm(self.clock, limit)
+
+    async def _try_again(self, failed: EventFailed) -> None:
+        """Wait until the failed event may be tried again.
+
+        Raises:
+            EventFailed: It is not tried again: supervision decides.
+        """
+        error = failed.__cause__
+        assert isinstance(error, Exception)
+        seconds = None if self.undecodable else pause(self._retry, error, self.attempts, random.random())
+        if seconds is None:
+            self.failed = failed
+            raise failed
+        self.retries += 1
+        fields = {**self.lease.log_fields, "entry": self._next_id, "attempt": self._tried}
+        log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
+        self.position.out = 0
+        await self._wait(seconds)
+
+    @property
+    def _retry(self) -> Retry | None:
+        return self.lease.processor.options.retry
+
+    async def _wait(self, seconds: float) -> None:
+        """Let time pass, and take in hand what comes meanwhile.
+
+        Raises:
+            ActorStopping: The partition is to stop: at once.
+        """
+        self.set_timer(TimeIsUp, TimeIsUp(), seconds)
+        try:
+            while not isinstance(message := await self.next(), TimeIsUp):
+                if isinstance(message, Batch) and message.feed is self.feed:
+                    self._take_in(message)
+        finally:
+            self.cancel_timer(TimeIsUp)
 
     def _failed(self, error: Exception) -> RunnelError:
         self._count_attempt()
         name, position = self.lease.processor.options.name, self.position
         if not position.out:
             return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
-        self.failed_events = position.out
         more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
-        return EventFailed(
-            f"processor {name!r}: event {self._event_id(position.at)}{more} failed: {type(error).__name__}: {error}"
-        )
+        said = f"processor {name!r}: event {self._next_id}{more} failed: {type(error).__name__}: {error}"
+        return EventFailed(said, position.out)
 
     def _count_attempt(self) -> None:
         xid = self._next_xid()
         self.attempts = self.attempts + 1 if xid == self.failed_xid else 1
         self.failed_xid = xid
 
-    def _drop(self, events: int) -> None:
-        error, self.failed_events = None, 0
-        self._tell_dropped(events, error)
-        self.position.done(events)
+    # ── events that failed for good ──
 
-    def _tell_dropped(self, events: int, error: Exception | None) -> None:
-        self.dropped += events
-        fields = {**self.lease.log_fields, "entry": self._event_id(self.position.at), "events": events}
-        log.warning("failed event dropped", extra=fields, exc_info=error)
+    @property
+    def policy(self) -> ExceptionPolicy:
+        """What becomes of them."""
+        return self.lease.processor.options.exception_policy
 
-    def _event_id(self, at: int) -> str:
-        keys = self.lease.keys
-        return f"{keys.stream}/{keys.number}/{self.position.entries[at][0].decode()}"
+    @property
+    def _with_batch(self) -> int:
+        return self.earlier if self.position.singly else 0
+
+    @property
+    def _tried(self) -> int:
+        """How often the event that has failed was tried."""
+        return self.attempts + self._with_batch
+
+    def _pass_over(self, events: int, error: Exception) -> bool:
+        if not self.passing.failed(events, error, self._tried):
+            return False
+        if self.position.singly and events > 1:
+            self.earlier, self.attempts = self.attempts, 0
+        return True
 
     async def _called_too_early(self, cursor: bytes) -> None:
         """The function ended although there may be more: call it again, but not ever faster if it gets nowhere."""

@@ -15,10 +15,12 @@ from runnel.errors import HandlerFailed
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
+from runnel.roles.failing import EventFailed, directive
 from runnel.roles.lease import Lease
-from runnel.roles.partition import EventFailed, Partition, PartitionMessage, directive
+from runnel.roles.partition import Partition, PartitionMessage
 from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
 from runnel.store.link import Link
+from runnel.store.moves import Stop
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +100,14 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     open_link: Callable[[], Link]
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
+    link: Link | None = None
+    """For partitions with parked events: connected when first used."""
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    quarantined: dict[int, str] = field(factory=dict)
+    """Partitions that failed for good, and why."""
 
     async def on_start(self) -> None:
+        self.link = self.open_link()
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -131,15 +138,22 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             case Terminated(ref, error):
                 self._ended(ref, error)
 
+    async def on_stop(self) -> None:
+        if self.link is not None:
+            await self.link.close()
+
     def statistics(self) -> dict[str, object]:
-        return {"stream": self.processor.stream.name, "partitions": len(self.partitions)}
+        said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
+        return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
 
     def _start(self, lease: Lease) -> None:
-        reader, committer = self.reader, self.committer
+        reader, committer, link = self.reader, self.committer, self.link
         assert reader is not None
         assert committer is not None
+        assert link is not None
+        self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer),
+            lambda: Partition(lease, reader, committer, link),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=ROOM,
             supervision=supervision(self.processor.options.exception_policy),
@@ -152,11 +166,19 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert self.reader is not None
         assert self.committer is not None
         self.reader.tell_nowait(Unfeed(lease=lease))
-        lease.position.close()
+        lease.close()
         await partition.stop(grace=0 if lease.lost else self.processor.options.grace_period)
         if not lease.lost:
             await self.committer.ask(Settle(lease))
         log.debug("partition stopped", extra=lease.log_fields)
+
+    async def _quarantine(self, lease: Lease, error: EventFailed) -> None:
+        """Stop the partition for good, whoever owns it next, in the commit of what was done before it failed."""
+        assert self.committer is not None
+        log.error("partition quarantined", extra={**lease.log_fields, "error": str(error)}, exc_info=error.__cause__)
+        self.quarantined[lease.keys.number] = str(error)
+        lease.position.note(Stop(str(error)))
+        await self.committer.ask(Settle(lease))
 
     def _ended(self, ref: "ActorRef[Never]", error: Exception | None) -> None:
         lease = next((lease for lease, partition in self.partitions.items() if partition is ref), None)
@@ -164,7 +186,12 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             # Something cancelled its task, and nobody asked for it: it is taken anew, or nothing would run it ever again.
             log.warning("partition ended without being told to, it begins anew", extra=lease.log_fields)
             self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
-        if isinstance(error, EventFailed):
+        if not isinstance(error, EventFailed):
+            return
+        if self.processor.options.exception_policy is ExceptionPolicy.QUARANTINE:
+            if lease is not None:
+                self.pipe_to_self(self._quarantine(lease, error), lambda _: _Gone(lease))
+        else:
             halted = HandlerFailed(str(error))
             halted.__cause__ = error.__cause__
             self.coordinator.tell_nowait(Halt(halted))

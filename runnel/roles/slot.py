@@ -1,5 +1,6 @@
 """A slot: what the coordinator notes of one partition of one processor. Plain data."""
 
+import logging
 import secrets
 
 from attrs import define
@@ -10,7 +11,9 @@ from runnel.roles.lease import Lease
 from runnel.roles.processor import ProcessorMessage
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Acquired, Held
+from runnel.store.scripts import AcquireAnswer
+
+log = logging.getLogger(__name__)
 
 
 @define(eq=False)
@@ -27,13 +30,23 @@ class Slot:
     nonce: bytes = b""
     lease: Lease | None = None
     is_void: bool = False
+    stopped: str = ""
+    """Why nobody may own it, as far as is known."""
 
     @property
     def is_missing(self) -> bool:
         """Whether it is still to be acquired."""
         return self.wanted and self.lease is None
 
-    def call(self, worker: str) -> scripts.Call[Acquired | Held]:
+    def is_stopped(self, reason: str) -> None:
+        """The answer was that it is quarantined: say so, once."""
+        self.nonce = b""
+        if self.stopped != reason:
+            self.stopped = reason
+            fields = {"processor": self.processor.options.name, "partition": self.keys.number, "reason": reason}
+            log.warning("partition quarantined: `runnel processor release` lets it go on", extra=fields)
+
+    def call(self, worker: str) -> scripts.Call[AcquireAnswer]:
         """The acquire; sent again with the same nonce until it is answered."""
         options = self.processor.options
         self.nonce = self.nonce or secrets.token_hex(8).encode()

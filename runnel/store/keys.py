@@ -45,10 +45,31 @@ class PartitionKeys:
 
     def slot(self, processor: str) -> bytes:
         """hash, for ever: who owns the partition for `processor` (owner, epoch, nonce, history, deadline), how far it
-        came (count: entries up to the cursor since the log began; mirrored: the cursor that its consumer group shows) and
-        the number of the last commit under that epoch
+        came (count: entries up to the cursor since the log began; mirrored: the cursor that its consumer group shows),
+        the number of the last commit under that epoch, how often operators have changed parked events (operated), and
+        why it may not be acquired (stopped)
         """
         return f"{self.tag}:proc:{encoded(processor)}".encode()
+
+    def dead(self, processor: str) -> bytes:
+        """stream, for ever: the processor's dead letters: the entries' own fields, and why and when they failed, as `~...`"""
+        return self.slot(processor) + b":dead"
+
+    def parked(self, processor: str) -> bytes:
+        """stream, for ever: the processor's parked events, as dead letters; of one key in the order of the log"""
+        return self.slot(processor) + b":parked"
+
+    def parked_keys(self, processor: str) -> bytes:
+        """hash, while there are any: key that is parked → how many events of it are"""
+        return self.slot(processor) + b":parked_keys"
+
+    def released_keys(self, processor: str) -> bytes:
+        """set, while there are any: the parked keys that are to run again"""
+        return self.slot(processor) + b":released_keys"
+
+    def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes]:
+        """All that there is of a processor's parked events: these, their keys, and the released ones."""
+        return self.parked(processor), self.parked_keys(processor), self.released_keys(processor)
 
     def producer(self, producer: str) -> bytes:
         """hash, expires: the last sequence that a producer appended, and what it was answered"""

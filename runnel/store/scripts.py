@@ -4,17 +4,16 @@ Each script is idempotent: sent again with the same nonce, number or sequence, i
 call whose reply was lost may always be resent as it is.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from importlib import resources
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from attrs import frozen
 
 from runnel.errors import ConfigurationError
 from runnel.store.keys import PartitionKeys
-
-T = TypeVar("T")
+from runnel.store.script import SCRIPTS as SCRIPTS
+from runnel.store.script import Call as Call
+from runnel.store.script import Script as Script
 
 Start = Literal["earliest", "latest"]
 Overflow = Literal["block", "reject", "drop_oldest"]
@@ -38,47 +37,27 @@ def entry_id(text: str) -> bytes | None:
 
 
 @frozen
-class Script:
-    """A Lua script and the digest under which a server keeps it."""
-
-    name: str
-    source: bytes
-    sha: bytes
-
-
-def _load(name: str) -> Script:
-    folder = resources.files("runnel.store") / "lua"
-    shebang, body = (folder / f"{name}.lua").read_bytes().split(b"\n", 1)
-    source = b"\n".join((shebang, (folder / "common.lua").read_bytes(), body))
-    return Script(name, source, hashlib.sha1(source).hexdigest().encode())
-
-
-SCRIPTS = {
-    name: _load(name)
-    for name in (
-        *("append", "acquire", "renew", "release", "commit", "trim"),
-        *("register", "unregister", "reset", "measure", "look"),
-        *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
-    )
-}
-
-
-@frozen(eq=False)
-class Call(Generic[T]):
-    """One call of a script: what to send, and how to read the answer."""
-
-    script: Script
-    keys: tuple[bytes, ...]
-    args: Sequence[Any]
-    parse: Callable[[Any], T]
-
-
-@frozen
 class Token:
     """The right to change a partition for a processor: void once either part is not the slot's any more."""
 
     epoch: bytes
     nonce: bytes
+
+
+@frozen
+class ParkedNow:
+    """What an owner must know of its parked events: how many, how often operators changed them, and of which keys."""
+
+    events: int = 0
+    operated: int = 0
+    keys: frozenset[bytes] = frozenset()
+    released: frozenset[bytes] = frozenset()
+    """Keys that are to run again."""
+
+    @classmethod
+    def of(cls, reply: Sequence[Any]) -> "ParkedNow":
+        """As the scripts answer."""
+        return cls(reply[0], reply[1], frozenset(reply[2]), frozenset(reply[3]))
 
 
 @frozen
@@ -88,6 +67,14 @@ class Acquired:
     token: Token
     cursor: bytes
     count: int
+    parked: ParkedNow = ParkedNow()
+
+
+@frozen
+class Stopped:
+    """Nobody may own the partition until an operator releases it."""
+
+    reason: str
 
 
 @frozen
@@ -127,6 +114,7 @@ class IdNotAbove:
     id: str
 
 
+AcquireAnswer = Acquired | Held | Stopped
 AppendAnswer = Appended | Full | StaleSequence | IdNotAbove
 
 
@@ -181,16 +169,19 @@ def _append_answer(reply: list[Any]) -> AppendAnswer:
 
 def acquire(
     keys: PartitionKeys, processor: str, *, worker: str, nonce: bytes, lease: float, start: Start
-) -> Call[Acquired | Held]:
+) -> Call[AcquireAnswer]:
     """Take a partition if nobody holds it; the same nonce again gets the same answer. `lease` is in seconds."""
 
-    def answer(reply: list[Any]) -> Acquired | Held:
+    def answer(reply: list[Any]) -> AcquireAnswer:
         if reply[0] == b"HELD":
             return Held(reply[1].decode(), reply[2] / 1000)
-        return Acquired(Token(reply[1], nonce), reply[2], int(reply[3]))
+        if reply[0] == b"STOPPED":
+            return Stopped(reply[1].decode())
+        return Acquired(Token(reply[1], nonce), reply[2], int(reply[3]), ParkedNow.of(reply[4:]))
 
     args = (processor, worker, nonce, b"%d" % round(lease * 1000), start)
-    return Call(SCRIPTS["acquire"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
+    keys_used = (keys.slot(processor), keys.cursors, keys.log, *keys.of_parked(processor))
+    return Call(SCRIPTS["acquire"], keys_used, args, answer)
 
 
 def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[bool]:
@@ -233,7 +224,8 @@ def unregister(keys: PartitionKeys, processor: str, *, force: bool) -> Call[Held
         return Held(reply[1].decode(), reply[2] / 1000) if reply[0] == b"HELD" else None
 
     args = (processor, "force" if force else "ask")
-    return Call(SCRIPTS["unregister"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
+    keys_used = (keys.slot(processor), keys.cursors, keys.log, keys.dead(processor), *keys.of_parked(processor))
+    return Call(SCRIPTS["unregister"], keys_used, args, answer)
 
 
 def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> Call[bytes]:
@@ -247,7 +239,7 @@ def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> C
     to = cursor.encode() if cursor in ("earliest", "latest") else entry_id(cursor)
     if to is None:
         raise ConfigurationError(f'{cursor!r} is no cursor: give "earliest", "latest" or an id like 1595369377000-0')
-    keys_used = (keys.slot(processor), keys.cursors, keys.log)
+    keys_used = (keys.slot(processor), keys.cursors, keys.log, *keys.of_parked(processor))
     return Call(SCRIPTS["reset"], keys_used, (processor, to, b"%d" % count), bytes)
 
 
@@ -275,6 +267,11 @@ class Look:
     """The first entry after the cursor; without a cursor the first one held."""
     now: float
     """The server's clock, in seconds since the epoch."""
+    parked: int = 0
+    parked_keys: int = 0
+    dead: int = 0
+    stopped: str | None = None
+    """Why nobody may own the partition."""
 
 
 def look(keys: PartitionKeys, processor: str) -> Call[Look]:
@@ -293,9 +290,14 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             first=reply[8].decode(),
             next=reply[9].decode(),
             now=reply[10] / 1000,
+            parked=reply[11],
+            parked_keys=reply[12],
+            dead=reply[13],
+            stopped=reply[14].decode() if len(reply) > 14 and reply[14] is not None else None,
         )
 
-    return Call(SCRIPTS["look"], (keys.slot(processor), keys.cursors, keys.log), (processor,), answer)
+    keys_used = (*(keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)), *keys.of_parked(processor)[:2])
+    return Call(SCRIPTS["look"], keys_used, (processor,), answer)
 
 
 def _is_ok(reply: bytes) -> bool:

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from runnel.release import ReleasePlan
 from runnel.reset import Move, Plan
 from runnel.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
 from runnel.unregister import RemovalPlan
@@ -63,7 +64,19 @@ def _processor(status: ProcessorStatus) -> RenderableType:
     owned = f"{status.owned} of {count} partitions owned by {_many(status.owners, 'worker')}"
     behind = f"lag {status.lag:,}" if status.oldest_age is None else f"lag {status.lag:,}, oldest {age(status.oldest_age)}"
     title = Text.assemble("\n", (status.processor, "bold"), f" on {status.stream}: {behind}, {owned}")
-    return Group(title, table)
+    return Group(title, table, *_troubles(status))
+
+
+def _troubles(status: ProcessorStatus) -> list[Text]:
+    """What of a processor waits for an operator, a line each."""
+    keys = sum(each.parked_keys for each in status.partitions)
+    said = [f"{_many(status.parked, 'event')} of {_many(keys, 'key')} parked"] if status.parked else []
+    said += [_many(status.dead, "dead letter")] if status.dead else []
+    lines = [Text(", ".join(said), style="yellow")] if said else []
+    for each in status.partitions:
+        if each.stopped is not None:
+            lines.append(Text(f"partition {each.partition} is quarantined: {each.stopped}", style="red"))
+    return lines
 
 
 def _partition(status: PartitionStatus) -> tuple[RenderableType, ...]:
@@ -72,7 +85,7 @@ def _partition(status: PartitionStatus) -> tuple[RenderableType, ...]:
         _lag(status.lag),
         _age(status.oldest_age),
         status.cursor or Text("never ran", style="dim"),
-        status.owner or Text("-", style="dim"),
+        Text("quarantined", style="red") if status.stopped is not None else status.owner or Text("-", style="dim"),
         str(status.epoch),
         f"{status.lease_left:.1f} s" if status.owner else Text("-", style="dim"),
     )
@@ -87,9 +100,27 @@ def plan_view(plan: Plan) -> RenderableType:
     said += [f"{_many(plan.skipped, 'event')} are never run"] if plan.skipped else []
     title = Text(f"Reset of {plan.processor} on {plan.stream}: {' and '.join(said) or 'no event is affected'}", "bold")
     parts: list[RenderableType] = [title, table]
+    if plan.parked:
+        parts.append(Text(f"{_many(plan.parked, 'parked event')} are dropped: those behind the new cursor run again", "red"))
     if owners := sorted({each.owner for each in plan.moves if each.owner}):
         parts.append(Text(f"Running workers go on from there: {', '.join(owners)}"))
     return Group(*parts)
+
+
+def print_release(plan: ReleasePlan) -> None:
+    """Print which quarantined partitions go on."""
+    Console(highlight=False).print(release_view(plan))
+
+
+def release_view(plan: ReleasePlan) -> RenderableType:
+    """Which partitions go on, why they were quarantined, and from where they go on."""
+    count = len(plan.stopped)
+    said = f"{_many(count, 'partition')} {'goes' if count == 1 else 'go'} on"
+    title = Text(f"Release of {plan.processor} on {plan.stream}: {said}", "bold")
+    table = _table("partition", "cursor", "lag", "quarantined because")
+    for each in plan.stopped:
+        table.add_row(str(each.partition), each.cursor or "-", _lag(each.lag), Text(each.stopped or "", overflow="fold"))
+    return Group(title, table) if plan.stopped else title
 
 
 def print_removal(plan: RemovalPlan) -> None:
@@ -104,6 +135,8 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
         owner = each.owner or Text("-", style="dim")
         table.add_row(each.keys.stream, str(each.keys.number), each.cursor, _lag(each.lag), owner)
     undone = f"{_many(plan.lag, 'event')} that it has not done" if plan.lag else "nothing, it is caught up"
+    if plan.kept:
+        undone += f", and of {_many(plan.kept, 'parked event or dead letter')}"
     parts: list[RenderableType] = [
         Text(f"Delete {plan.processor} on {', '.join(plan.streams)}: lets go of {undone}", "bold"),
         table,

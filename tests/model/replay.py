@@ -6,17 +6,19 @@ to what the replica last caught up with, and the server gets another history.
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, assert_never
 
 import redis
 from attrs import define, field
 
-from runnel.store import scripts
+from runnel.store import moves, scripts
+from runnel.store.moves import Move, Park, Unpark
 from runnel.store.scripts import Acquired, Appended, Call, Held, StaleSequence, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 from tests.model.guards import ALL
 from tests.model.scripts import Acquire, Append, Register, Release, Renew, Request, Reset, Trim, arrives
-from tests.model.state import Commit, Server, World, readable
+from tests.model.state import Commit, Mark, Server, World, keys_of, readable
 from tests.model.steps import first_world, steps
 from tests.model.worlds import Bounds
 
@@ -42,6 +44,8 @@ class Walk:
     trace: list[str] = field(factory=list)
     histories: list[str] = field(factory=list)
     snapshot: dict[bytes, bytes] = field(factory=dict)
+    parked_at: dict[int, bytes] = field(factory=dict)
+    """Where the event of an id is parked."""
 
     async def run(self, length: int) -> None:
         """Take so many steps.
@@ -72,7 +76,7 @@ class Walk:
             if step.request is not None:
                 await self._arrives(step.request, world.primary, step.answer)
             else:
-                self._befalls(world, step.world)
+                await self._befalls(world, step.world)
             world = step.world
         self._both_hold_the_same(world.primary)
         return world
@@ -119,7 +123,9 @@ class Walk:
                 return scripts.release(keys, PROCESSOR, _token(epoch, nonce))
             case Commit():
                 token = _token(request.epoch, request.nonce)
-                return scripts.commit(keys, PROCESSOR, token, request.number, _id(request.cursor), 0)
+                to = keys, PROCESSOR, token, request.number, _id(request.cursor), 0
+                carried = [move for mark in request.marks for move in self._moves(mark)]
+                return moves.move(*to, carried) if carried else scripts.commit(*to)
             case Reset(cursor):
                 return scripts.reset(keys, PROCESSOR, _id(cursor).decode() if cursor else "earliest")
             case Trim():
@@ -129,11 +135,22 @@ class Walk:
             case _:
                 assert_never(request)
 
+    def _moves(self, mark: Mark) -> Iterator[Move]:
+        """What a commit carries for a mark. Done marks and state are not in the Lua yet."""
+        entry_id, event, outcome = mark
+        if outcome == "park":
+            yield Park(event[0].encode(), [b"data", event.encode(), b"~id", b"%d" % entry_id])
+        elif outcome == "replay":
+            yield Unpark(event[0].encode(), self.parked_at.get(entry_id, b"0-1"))
+
     # ── what befalls the server ──
 
-    def _befalls(self, before: World, after: World) -> None:
+    async def _befalls(self, before: World, after: World) -> None:
         if after.primary.history != before.primary.history:
             self._fail_over()
+        elif released := set(after.primary.releasing) - set(before.primary.releasing):
+            keys, link = self.bench.keys, self.bench.link
+            await link.call(moves.release_keys(keys, PROCESSOR, [key.encode() for key in released]))
         elif after.replica != before.replica:
             self._catch_up()
         elif before.primary.held and not after.primary.held:
@@ -169,7 +186,12 @@ class Walk:
         cursors = {PROCESSOR: f"{server.cursor}-0"}
         if server.second >= 0:
             cursors[SECOND] = f"{server.second}-0"
+        keys, kept = self.bench.keys, self.bench.parked_entries
+        self.parked_at |= {int(fields["~id"]): entry.encode() for entry, fields in kept}
         model = {
+            "parked": [(entry_id, event) for entry_id, event in server.parked],
+            "parked keys": set(keys_of(server.parked)),
+            "releasing": set(server.releasing),
             "log": {f"{entry_id}-0": event for entry_id, event in readable(server)},
             "cursors": cursors,
             "epoch": server.epoch,
@@ -179,6 +201,9 @@ class Walk:
             "history": self.histories[server.slot_history] if server.nonce else None,
         }
         real = {
+            "parked": [(int(fields["~id"]), fields["data"]) for _, fields in kept],
+            "parked keys": set(self.bench.redis.hkeys(keys.parked_keys(PROCESSOR))),
+            "releasing": set(self.bench.redis.smembers(keys.released_keys(PROCESSOR))),
             "log": log,
             "cursors": self.bench.cursors,
             "epoch": int(slot.get("epoch", 0)),

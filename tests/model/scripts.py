@@ -1,6 +1,6 @@
 """The scripts of `runnel/store/lua`, as functions of the dataset: `arrives(server, request)` is what one call does.
 
-`test_scripts.py` compares them with the real ones. What is not in the Lua yet (done marks, state, outputs, parked and due
+`test_scripts.py` compares them with the real ones. What is not in the Lua yet (done marks, state, outputs and due
 events in `commit`, and what a reset does to them) is here as the design has it.
 """
 

@@ -40,6 +40,7 @@ async def test_the_scripts_do_what_the_model_does(valkey: Server) -> None:
                 resets=2,
                 acquires_travel=True,
                 key_concurrency=dice.random() < 0.5,
+                failing=("a1", "b2") if dice.random() < 0.5 else (),
                 trimming=True,
                 second_group=True,
             )

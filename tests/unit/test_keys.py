@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from runnel.store import membership, scripts
+from runnel.store import membership, moves, scripts
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.scripts import SCRIPTS, Call, Token
 
@@ -27,6 +27,10 @@ def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
         ("cursors",): keys.cursors,
         ("counts",): keys.counts,
         ("slot", name): keys.slot(name),
+        ("dead", name): keys.dead(name),
+        ("parked", name): keys.parked(name),
+        ("parked keys", name): keys.parked_keys(name),
+        ("released keys", name): keys.released_keys(name),
         ("producer", name): keys.producer(name),
     }
 
@@ -40,6 +44,11 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         scripts.renew(keys, name, token, 1),
         scripts.release(keys, name, token),
         scripts.commit(keys, name, token, 1, b"0-0", 0),
+        moves.move(keys, name, token, 1, b"0-0", 0, []),
+        moves.parked(keys, name),
+        moves.release_keys(keys, name, [b"k"]),
+        moves.revive(keys, name, [(b"k", b"1-0")]),
+        moves.reopen(keys, name),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),
         scripts.unregister(keys, name, force=True),

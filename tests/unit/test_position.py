@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnel.position import Position
+from runnel.store.moves import LARGEST, MOST, Bury
 
 
 def entries(first: int, count: int) -> list[tuple[bytes, list[bytes]]]:
@@ -76,3 +77,39 @@ def test_cursor_and_count_tell_how_many_are_done(steps: list[tuple[str, int]]) -
             position.forget()
             read = done
         assert (position.cursor, position.count, position.left) == (b"%d-0" % done, done, read - done)
+
+
+# ── what commits carry ──
+
+
+def test_a_commit_carries_what_left_the_log_with_the_cursor_behind_it() -> None:
+    position = Position(b"0-0", 10)
+    position.take_in(entries(1, 4))
+    position.done(1)
+    position.leave(Bury([b"data", b"2"]))
+    position.done(1)
+    assert position.take() == (b"3-0", 13, [Bury([b"data", b"2"])])
+    assert (position.dirty, position.take()) == (False, (b"3-0", 13, []))
+
+
+def test_what_one_commit_cannot_carry_follows_with_the_next() -> None:
+    position = Position(b"0-0", 0)
+    position.take_in(entries(1, MOST + 5))
+    for _ in range(MOST + 5):
+        position.leave(Bury([b"data", b"x"]))
+    assert position.is_crowded
+    cursor, count, moves = position.take()
+    assert (cursor, count, len(moves), position.dirty) == (b"%d-0" % MOST, MOST, MOST, True)
+    cursor, count, moves = position.take()
+    assert (cursor, count, len(moves), position.dirty) == (b"%d-0" % (MOST + 5), MOST + 5, 5, False)
+    assert not position.is_crowded
+
+
+def test_a_commit_carries_so_many_bytes_or_a_single_event_that_is_larger() -> None:
+    position = Position(b"0-0", 0)
+    position.take_in(entries(1, 4))
+    for size in (LARGEST + 1, LARGEST // 2, LARGEST // 3, LARGEST // 3):
+        position.leave(Bury([b"data", bytes(size)]))
+    assert position.is_crowded
+    assert [position.take()[0] for _ in range(3)] == [b"1-0", b"3-0", b"4-0"]
+    assert not position.dirty

@@ -9,7 +9,8 @@ import pytest
 from attrs import fields
 
 from runnel import App, ConfigurationError, ExceptionPolicy, JSONSerializer
-from runnel.settings import MEANINGLESS, Settings, load_settings, seconds
+from runnel.clock import seconds
+from runnel.settings import MEANINGLESS, Settings, load_settings
 
 
 def test_defaults() -> None:

@@ -3,11 +3,9 @@
 -- KEYS: slot, cursors
 -- ARGV: processor, epoch, nonce, number, cursor, count
 -- Answers 'OK' | 'ALREADY' (this very commit was here before) | 'FENCED' | 'CONFLICT' (not the next of the chain)
-local slot, cursors = KEYS[1], KEYS[2]
-if not holds(slot, ARGV[2], ARGV[3]) then return 'FENCED' end
-local last, number = tonumber(redis.call('HGET', slot, 'number')), tonumber(ARGV[4])
-if number == last then return 'ALREADY' end
-if number ~= last + 1 then return 'CONFLICT' end
+local slot, number = KEYS[1], tonumber(ARGV[4])
+local answer = chained(slot, ARGV[2], ARGV[3], number)
+if answer ~= 'OK' then return answer end
 redis.call('HSET', slot, 'number', number, 'count', ARGV[6])
-redis.call('HSET', cursors, ARGV[1], ARGV[5])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[5])
 return 'OK'

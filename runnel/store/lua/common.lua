@@ -56,6 +56,16 @@ local function holds(slot, epoch, nonce)
   return nonce ~= '' and held[1] == epoch and held[2] == nonce and held[3] == history()
 end
 
+-- Commits are a chain: the number of each is one above the last one's. Answers 'OK' | 'ALREADY' (this very commit was here
+-- before) | 'FENCED' | 'CONFLICT' (not the next of the chain)
+local function chained(slot, epoch, nonce, number)
+  if not holds(slot, epoch, nonce) then return 'FENCED' end
+  local last = tonumber(redis.call('HGET', slot, 'number'))
+  if number == last then return 'ALREADY' end
+  if number ~= last + 1 then return 'CONFLICT' end
+  return 'OK'
+end
+
 -- Where a processor starts that has no cursor yet: before all that is there, or behind it.
 local function register(cursors, log, slot, processor, start)
   local last, added, length = extent(log)
@@ -66,6 +76,23 @@ local function register(cursors, log, slot, processor, start)
     redis.call('HSET', cursors, processor, '0-0')
     redis.call('HSET', slot, 'count', added - length)
   end
+end
+
+-- What an owner must know of parked events: how many there are, how often operators have changed them, the keys that are
+-- parked, and those of them that are to run again.
+local function parked_now(slot, parked, keys, released)
+  local operated = redis.call('HGET', slot, 'operated') or '0'
+  return redis.call('XLEN', parked), tonumber(operated), redis.call('HKEYS', keys), redis.call('SMEMBERS', released)
+end
+
+-- Takes an event out of the parked ones; with its last one the key is free. Answers 1 if it was there.
+local function unpark(parked, keys, released, key, id)
+  if redis.call('XDEL', parked, id) == 0 then return 0 end
+  if redis.call('HINCRBY', keys, key, -1) <= 0 then
+    redis.call('HDEL', keys, key)
+    redis.call('SREM', released, key)
+  end
+  return 1
 end
 
 -- Shows a processor's cursor in a consumer group of the log, which nothing here ever reads: whatever a user has done to

@@ -1,13 +1,14 @@
 #!lua flags=no-writes
 -- How a partition stands for a processor, all at one moment.
--- KEYS: slot, cursors, log
+-- KEYS: slot, cursors, log, dead, parked, parked keys
 -- ARGV: processor
 -- Answers owner, epoch, ms left of the lease, cursor (nil if it never ran), entries up to it since the log began,
 --         last id ever given, entries ever added, entries held, id of the first one held,
---         id of the first one after the cursor ('0-0': none; without a cursor the first one held), the server's time in ms
+--         id of the first one after the cursor ('0-0': none; without a cursor the first one held), the server's time in ms,
+--         parked events, keys that are parked, dead letters, why it is stopped (nil: it is not)
 -- A token of an older history is void, whatever its deadline says.
 local slot, cursors, log = KEYS[1], KEYS[2], KEYS[3]
-local held = redis.call('HMGET', slot, 'owner', 'epoch', 'deadline', 'history', 'count')
+local held = redis.call('HMGET', slot, 'owner', 'epoch', 'deadline', 'history', 'count', 'stopped')
 local now = now_ms()
 local owner, left = held[1] or '', tonumber(held[3] or '0') - now
 if left <= 0 or held[4] ~= history() then owner, left = '', 0 end
@@ -18,4 +19,7 @@ if cursor then
   local found = before(cursor, last) and redis.call('XRANGE', log, '(' .. cursor, '+', 'COUNT', 1) or {}
   following = found[1] and found[1][1] or '0-0'
 end
-return {owner, held[2] or '0', left, cursor, held[5] or '0', last, added, length, first, following, now}
+local found = {owner, held[2] or '0', left, cursor, held[5] or '0', last, added, length, first, following, now}
+found[12], found[13], found[14] = redis.call('XLEN', KEYS[5]), redis.call('HLEN', KEYS[6]), redis.call('XLEN', KEYS[4])
+found[15] = held[6]
+return found

@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Sets a processor's cursor and fences whoever owns the partition: it stands down, and acquires anew.
--- KEYS: slot, cursors, log
+-- KEYS: slot, cursors, log, parked, parked keys, released keys
 -- ARGV: processor, 'earliest' or 'latest' or a cursor, entries up to that cursor since the log began
 -- Answers the new cursor.
+-- What is parked goes: the processor begins anew. Behind the new cursor it runs again; before it, it is skipped.
 -- The cursor comes first: where no end of the log can be found, since the log is something else, nothing changes.
 local slot, cursors, log = KEYS[1], KEYS[2], KEYS[3]
 if ARGV[2] == 'earliest' or ARGV[2] == 'latest' then
@@ -11,6 +12,7 @@ else
   redis.call('HSET', cursors, ARGV[1], ARGV[2])
   redis.call('HSET', slot, 'count', ARGV[3])
 end
+redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])
 redis.call('HINCRBY', slot, 'epoch', 1)
 redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)
 mirror(slot, cursors, log, ARGV[1], true)

@@ -140,6 +140,35 @@ class World:
             found: dict[str, str] = client.hgetall(self.keys(partition).slot("till").decode())
             return found
 
+    def dead(self, partition: int = 0) -> list[dict[str, str]]:
+        """The dead letters of a partition."""
+        with self.server.client() as client:
+            return [fields for _, fields in client.xrange(self.keys(partition).dead("till").decode())]
+
+    def parked(self, partition: int = 0) -> list[dict[str, str]]:
+        """The parked events of a partition."""
+        with self.server.client() as client:
+            return [fields for _, fields in client.xrange(self.keys(partition).parked("till").decode())]
+
+    def raw_log(self, partition: int = 0) -> list[tuple[str, dict[str, str]]]:
+        """The entries of a partition as they lie there."""
+        with self.server.client() as client:
+            return list(client.xrange(self.keys(partition).log.decode()))
+
+    def mend(self, number: int, partition: int = 0) -> None:
+        """Put an event that decodes in the place of every one that does not (streams have no such command)."""
+        entries = self.raw_log(partition)
+        log = self.keys(partition).log.decode()
+        with self.server.client() as client:
+            client.delete(log)
+            for entry, fields in entries:
+                sound = fields["data"] if "number" in fields["data"] else f'{{"key": 1, "number": {number}, "ballast": ""}}'
+                client.xadd(log, fields | {"data": sound}, id=entry)
+
+    def partition_of(self, key: int) -> int:
+        """Where a key's events lie."""
+        return int(self.stream.hash(key))
+
     def free(self) -> int:
         """How many partitions nobody owns."""
         return sum(not self.slot(n).get("owner") for n in range(self.plan.partition_count))

@@ -5,10 +5,22 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from runnel.store import scripts
+from runnel.store import moves, scripts
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
-from runnel.store.scripts import Acquired, AppendAnswer, Call, CommitAnswer, Held, Overflow, Start, Token
+from runnel.store.moves import Move
+from runnel.store.scripts import (
+    AcquireAnswer,
+    Acquired,
+    AppendAnswer,
+    Call,
+    CommitAnswer,
+    Held,
+    Overflow,
+    ParkedNow,
+    Start,
+    Token,
+)
 
 T = TypeVar("T")
 
@@ -68,7 +80,7 @@ class Bench:
         lease: float = 60.0,
         start: Start = "earliest",
         processor: str = PROCESSOR,
-    ) -> Acquired | Held:
+    ) -> AcquireAnswer:
         call = scripts.acquire(self.keys, processor, worker=worker, nonce=nonce, lease=lease, start=start)
         return await self.run(call)
 
@@ -82,6 +94,13 @@ class Bench:
         self, token: Token, number: int, cursor: str, count: int = 1, processor: str = PROCESSOR
     ) -> CommitAnswer:
         return await self.run(scripts.commit(self.keys, processor, token, number, cursor.encode(), count))
+
+    async def move(self, token: Token, number: int, cursor: str, *carried: Move, count: int = 1) -> CommitAnswer:
+        call = moves.move(self.keys, PROCESSOR, token, number, cursor.encode(), count, carried)
+        return await self.run(call)
+
+    async def parked(self) -> ParkedNow:
+        return await self.run(moves.parked(self.keys, PROCESSOR))
 
     async def renew(self, token: Token, lease: float = 60.0) -> bool:
         return await self.run(scripts.renew(self.keys, PROCESSOR, token, lease))
@@ -121,7 +140,20 @@ class Bench:
     def payloads(self) -> list[str]:
         return [fields["data"] for _, fields in self.redis.xrange(self.keys.log)]
 
+    @property
+    def dead(self) -> list[dict[str, str]]:
+        return [fields for _, fields in self.redis.xrange(self.keys.dead(PROCESSOR))]
+
+    @property
+    def parked_entries(self) -> list[tuple[str, dict[str, str]]]:
+        return list(self.redis.xrange(self.keys.parked(PROCESSOR)))
+
     def everything(self) -> dict[str, object]:
         """All that the server holds, to see that nothing changed."""
-        kinds: dict[str, Any] = {"hash": self.redis.hgetall, "stream": self.redis.xrange, "string": self.redis.get}
+        kinds: dict[str, Any] = {
+            "hash": self.redis.hgetall,
+            "stream": self.redis.xrange,
+            "string": self.redis.get,
+            "set": self.redis.smembers,
+        }
         return {key: kinds[self.redis.type(key)](key) for key in sorted(self.redis.keys())}

@@ -7,14 +7,22 @@ import pytest
 import redis
 
 from runnel.errors import StoreRefused
-from runnel.store import membership, scripts
+from runnel.store import membership, moves, scripts
 from runnel.store.keys import AppKeys, PartitionKeys
+from runnel.store.moves import Bury, Hold, Move, Park, Stop, Unpark
 from runnel.store.scripts import SCRIPTS, Appended, Call, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 from tests.servers import Server
 
 KEYS = PartitionKeys("shop", "orders", 3)
 APP = AppKeys("shop")
+EVERY_MOVE: list[Move] = [
+    Bury([b"data", b"1"]),
+    Park(b"k", [b"data", b"1"]),
+    Unpark(b"k", b"1-0"),
+    Hold(b"k"),
+    Stop("broken"),
+]
 ASSIGNMENT = APP.assignment("orders", PROCESSOR)
 
 
@@ -25,6 +33,11 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.acquire(KEYS, PROCESSOR, worker="w", nonce=token.nonce, lease=60, start="latest"),
         scripts.renew(KEYS, PROCESSOR, token, 60),
         scripts.commit(KEYS, PROCESSOR, token, 1, b"1-0", 1),
+        moves.move(KEYS, PROCESSOR, token, 2, b"1-0", 1, EVERY_MOVE),
+        moves.parked(KEYS, PROCESSOR),
+        moves.release_keys(KEYS, PROCESSOR, [b"k"]),
+        moves.revive(KEYS, PROCESSOR, [(b"k", b"1-0")]),
+        moves.reopen(KEYS, PROCESSOR),
         scripts.append(KEYS, "till", 1, [b"data"], [b"x"], cap=2, overflow="drop_oldest"),
         scripts.trim(KEYS),
         scripts.measure(KEYS, b"0-0"),
@@ -113,6 +126,9 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
         await bench.append(b"c", sequence=2)
     assert await bench.renew(token)
     assert await bench.commit(token, 1, first, 1) == "OK"
+    assert await bench.move(token, 2, first, *EVERY_MOVE) == "OK"
+    assert await bench.run(moves.release_keys(KEYS, PROCESSOR, [b"k"])) == 1
+    assert await bench.run(moves.reopen(KEYS, PROCESSOR))
     assert await bench.trim() == 1
     assert await bench.release(token)
     assert await bench.take(b"two") == Token(b"2", b"two")

@@ -265,7 +265,7 @@ async def look(bench: Bench) -> Look:
 
 async def test_look_at_nothing(bench: Bench) -> None:
     found = await look(bench)
-    assert astuple(found) == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0", "0-0", found.now)
+    assert astuple(found)[:11] == ("", 0, 0.0, None, 0, "0-0", 0, 0, "0-0", "0-0", found.now)
     assert bench.everything() == {}
 
 
@@ -277,7 +277,7 @@ async def test_look_at_a_partition_at_work(bench: Bench) -> None:
     before = bench.everything()
     found = await look(bench)
     assert 59 < found.left <= 60
-    assert astuple(found) == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0", "3-0", found.now)
+    assert astuple(found)[:11] == ("w", 1, found.left, "2-0", 2, "3-0", 3, 1, "3-0", "3-0", found.now)
     assert bench.everything() == before
 
 

@@ -1,0 +1,82 @@
+"""The alarm: interrupts a processor's function that takes too long over an event.
+
+There is one timer a partition, not one an event: it looks when the present event began, and goes on if there is time left.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
+
+from runnel.clock import Clock, Timer
+from runnel.errors import TimedOut
+
+T = TypeVar("T")
+
+
+class Alarm:
+    """Of one call of a function, in whose task it is made.
+
+    Args:
+        clock: By which the time is measured.
+        limit: Seconds that an event, or a batch, may take.
+    """
+
+    def __init__(self, clock: Clock, limit: float) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._task = asyncio.current_task()
+        self._since: float | None = None
+        self._timer: Timer | None = None
+        self._rang = False
+
+    def begin(self) -> None:
+        """The function gets an event."""
+        self._since = self._clock.monotonic()
+        if self._timer is None:
+            self._timer = self._clock.call_later(self._limit, self._look)
+
+    def end(self) -> None:
+        """The function comes back for the next.
+
+        Raises:
+            TimedOut: It was interrupted, and swallowed that.
+        """
+        self._since = None
+        if self._rang:
+            raise self._error()
+
+    def verdict(self, interrupted: bool) -> TimedOut | None:
+        """The function has ended: why, if it was interrupted and nobody else wants it to end.
+
+        Args:
+            interrupted: Whether it ended with a `CancelledError`.
+        """
+        self._since = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._rang or self._task is None:
+            return None
+        others = self._task.uncancel()
+        return None if interrupted and others else self._error()
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._since is None or self._task is None:
+            return  # the next event sets it again
+        left = self._since + self._limit - self._clock.monotonic()
+        if left > 0:
+            self._timer = self._clock.call_later(left, self._look)
+        else:
+            self._rang = True
+            self._task.cancel()
+
+    def _error(self) -> TimedOut:
+        return TimedOut(f"took longer than {self._limit:g} s")
+
+
+async def timed(items: AsyncIterator[T], alarm: Alarm) -> AsyncGenerator[T, None]:
+    """Pass items on, under an alarm."""
+    async for item in items:
+        alarm.begin()
+        yield item
+        alarm.end()

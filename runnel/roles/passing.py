@@ -1,0 +1,172 @@
+"""How a partition passes over events that it does not run: those that failed for good, and those of parked keys.
+
+Part of the partition actor, by which it is called; it runs nothing by itself. Whatever leaves the log here does so in the
+commit that moves the cursor past it.
+"""
+
+import logging
+
+from attrs import define, field
+
+from runnel.actors import ActorRef
+from runnel.clock import Clock
+from runnel.errors import StoreUnavailable
+from runnel.failed import kept
+from runnel.policy import ExceptionPolicy
+from runnel.roles.committer import CommitterMessage, Settle
+from runnel.roles.lease import Lease
+from runnel.roles.parking import Entry, Parking, Replay, load
+from runnel.store import moves
+from runnel.store.link import Link
+from runnel.store.moves import Bury, Hold
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class Passing:
+    """What becomes of events that are passed over, by the processor's policy.
+
+    Args:
+        lease: The partition's.
+        committer: Commits what leaves the log.
+        link: Reads what is parked.
+        clock: The clock.
+    """
+
+    lease: Lease
+    committer: "ActorRef[CommitterMessage]"
+    link: Link
+    clock: Clock
+    behind: list[Entry] = field(factory=list)
+    """Read, but not in hand: among them may be events of parked keys."""
+    dropped: int = 0
+    buried: int = 0
+
+    @property
+    def parking(self) -> Parking:
+        """What is parked."""
+        return self.lease.parking
+
+    @property
+    def policy(self) -> ExceptionPolicy:
+        """What becomes of events that failed for good."""
+        return self.lease.processor.options.exception_policy
+
+    def failed(self, events: int, error: Exception, attempts: int) -> bool:
+        """Go on behind the next events, which have failed. False when they cannot be passed over yet: there is no room."""
+        position = self.lease.current
+        fields = {**self.lease.log_fields, "entry": self.lease.event_id(position.entries[position.at][0])}
+        if self.policy is ExceptionPolicy.IGNORE:
+            self.dropped += events
+            log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
+            position.done(events)
+        elif events > 1:
+            log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
+            position.singly, position.out = events, 0
+        elif self.policy is ExceptionPolicy.DEAD_LETTER:
+            self.buried += 1
+            log.warning("failed event moved to the dead letters", extra={**fields, "attempts": attempts})
+            position.leave(Bury(self._kept(error, attempts)))
+        elif self.lease.replay is not None:
+            log.warning("parked event failed again, its key stays parked", extra={**fields, "attempts": attempts})
+            self._hold(self.lease.replay)
+        else:
+            return self._park(error, attempts, fields)
+        return True
+
+    def _kept(self, error: Exception, attempts: int) -> list[bytes]:
+        position = self.lease.current
+        xid, fields = position.entries[position.at]
+        return kept(xid, fields, error, attempts=attempts, now=self.clock.time(), worker=self.lease.worker)
+
+    def _park(self, error: Exception, attempts: int, fields: dict[str, object]) -> bool:
+        """Have the failed event and all later ones of its key leave the log."""
+        position = self.lease.position
+        if not self._room():
+            return False
+        log.warning("failed event parked, and its key", extra={**fields, "attempts": attempts})
+        position.leave(self.parking.park(position.entries[position.at], self._kept(error, attempts)))
+        self.behind[:0] = position.entries[position.at :]
+        del position.entries[position.at :]
+        return True
+
+    def _hold(self, replay: Replay) -> None:
+        """What is left of a replay stays parked."""
+        self.parking.released.discard(replay.key)
+        self.lease.position.note(Hold(replay.key))
+        replay.out = 0
+        del replay.entries[replay.at :]
+        self.end_replay()
+
+    # ── events of parked keys ──
+
+    def take_in(self, entries: list[Entry]) -> None:
+        """These were read."""
+        if self.behind or self.parking.keys:
+            self.behind += entries
+        else:
+            self.lease.position.take_in(entries)
+
+    def advance(self) -> bool:
+        """Take in hand what lies behind, up to the next event of a parked key; park what comes first. False: none is left."""
+        position, parking = self.lease.position, self.parking
+        while self.behind:
+            if not (count := parking.run_of(self.behind, parked=True)):
+                count = parking.run_of(self.behind, parked=False)
+                position.take_in(self.behind[:count])
+                del self.behind[:count]
+                return True
+            if position.left or not (count := min(count, self._room())):
+                return False
+            for entry in self.behind[:count]:
+                position.take_in([entry])
+                position.leave(parking.park(entry))
+            del self.behind[:count]
+        return False
+
+    def _room(self) -> int:
+        """How many events more may be parked. None: the partition has to pause."""
+        room = max(0, self.lease.processor.options.max_parked - self.parking.events)
+        if not (room or self.parking.is_full):
+            self.parking.is_full = True
+            log.error("partition paused: as many events are parked as may be (max_parked)", extra=self.lease.log_fields)
+        return room
+
+    # ── keys that are released ──
+
+    async def begin_replay(self) -> None:
+        """Take parked events of a released key in hand, once it is committed what of them has run.
+
+        Raises:
+            StoreError: The server cannot be reached, or refuses.
+        """
+        await self.settle()
+        key, parked = min(self.parking.released), self.lease.keys.parked(self.lease.processor.options.name)
+        self.lease.replay = await load(self.link, parked, key, self.lease.position)
+        if self.lease.replay is None:
+            log.info("parked key is free", extra={**self.lease.log_fields, "key": key.decode(errors="replace")})
+            self.parking.free(key)
+
+    def end_replay(self) -> None:
+        """Go back to the log."""
+        if (replay := self.lease.replay) is not None:
+            self.parking.events -= replay.told
+            self.lease.replay = None
+
+    async def look(self) -> None:
+        """See whether an operator has changed what is parked; a server that is away can wait."""
+        keys, name, parking = self.lease.keys, self.lease.processor.options.name, self.parking
+        try:
+            operated = await self.link.command("HGET", keys.slot(name), "operated")
+            if int(operated or 0) != parking.operated:
+                await self.settle()  # or what is not committed yet would be forgotten
+                parking.know(await self.link.call(moves.parked(keys, name)))
+        except StoreUnavailable as error:
+            log.debug("cannot see what is parked", extra={**self.lease.log_fields, "error": str(error)})
+        if parking.events < self.lease.processor.options.max_parked:
+            parking.is_full = False
+
+    async def settle(self) -> None:
+        """Wait until all that is done is committed, or the lease is lost."""
+        await self.committer.ask(Settle(self.lease))

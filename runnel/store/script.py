@@ -1,0 +1,47 @@
+"""What a script is, and a call of one: plain data. `scripts.py`, `moves.py` and `membership.py` make calls."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
+
+T = TypeVar("T")
+
+
+@frozen
+class Script:
+    """A Lua script and the digest under which a server keeps it."""
+
+    name: str
+    source: bytes
+    sha: bytes
+
+
+def _load(name: str) -> Script:
+    folder = resources.files("runnel.store") / "lua"
+    shebang, body = (folder / f"{name}.lua").read_bytes().split(b"\n", 1)
+    source = b"\n".join((shebang, (folder / "common.lua").read_bytes(), body))
+    return Script(name, source, hashlib.sha1(source).hexdigest().encode())
+
+
+SCRIPTS = {
+    name: _load(name)
+    for name in (
+        *("append", "acquire", "renew", "release", "commit", "trim"),
+        *("register", "unregister", "reset", "measure", "look"),
+        *("move", "parked", "unpark", "revive", "reopen"),  # moves.py
+        *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
+    )
+}
+
+
+@frozen(eq=False)
+class Call(Generic[T]):
+    """One call of a script: what to send, and how to read the answer."""
+
+    script: Script
+    keys: tuple[bytes, ...]
+    args: Sequence[Any]
+    parse: Callable[[Any], T]

@@ -1,0 +1,204 @@
+"""What becomes of an event that failed for good, under each policy that goes on or stops a partition for it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from runnel import Reject, Retry
+from runnel.release import carry_out, make_plan
+from tests.integration.faults.harness import World
+from tests.integration.faults.ledger import Order
+from tests.integration.faults.shop import Sale
+from tests.integration.faults.test_failing_handlers import spoil
+from tests.integration.faults.test_retry import Till, actors, failing, partition_details
+from tests.support import wait_until
+
+Shop = Callable[..., World]
+STYLES = pytest.mark.parametrize("style", ["records", "events", "take", "batches"])
+PLACES = pytest.mark.parametrize("place", [0, 5, 9], ids=["first", "middle", "last"])
+ERRORS = pytest.mark.parametrize("error", ["exception", "timeout", "undecodable"])
+NOTED = {"~id", "~error", "~traceback", "~attempts", "~failed_at", "~worker"}
+
+
+def in_order(numbers: list[int]) -> list[int]:
+    """Without repetitions: of a batch that failed all are tried again."""
+    return list(dict.fromkeys(numbers))
+
+
+async def send_with(world: World, place: int, error: str) -> None:
+    """Ten events, one of which, at this place, is to fail."""
+    if error != "undecodable":
+        return await world.send([1], range(10))
+    await world.send([1], range(place))
+    spoil(world, "{broken")
+    await world.send([1], range(place + 1, 10))
+
+
+def handler(place: int, error: str, fixed: list[bool] | None = None) -> Callable[[Sale], Any]:
+    def handle(sale: Sale) -> Any:
+        if sale.number != place or fixed:
+            return None
+        if error == "timeout":
+            return asyncio.Event().wait()
+        raise ValueError("no change")
+
+    return handle
+
+
+def expected(error: str) -> str:
+    return {
+        "exception": "ValueError: no change",
+        "timeout": "TimedOut: took longer than 0.1 s",
+        "undecodable": "RecordError: ",
+    }[error]
+
+
+@STYLES
+@PLACES
+@ERRORS
+async def test_dead_letter_moves_the_event_that_failed_and_nothing_else(
+    shop: Shop, style: str, place: int, error: str
+) -> None:
+    world = shop(partition_count=1)
+    await send_with(world, place, error)
+    raw = world.raw_log()
+    till = Till(world, handler(place, error), style, exception_policy="dead_letter", timeout=0.1)
+    async with world.worker(app=till.app) as worker:
+        await world.all_done()
+        await wait_until(lambda: world.slot(0)["count"] == "10")
+        assert partition_details(worker)["dead"] == 1
+    assert in_order(till.done) == [number for number in range(10) if number != place]
+    [dead] = world.dead()
+    xid, fields = raw[place]
+    assert {name: value for name, value in dead.items() if name not in NOTED} == fields
+    assert dead["~id"] == xid
+    assert dead["~error"].startswith(expected(error))
+    assert expected(error).split(":")[0] in dead["~traceback"]
+    assert float(dead["~failed_at"]) > 1e9
+    assert dead["~worker"] == worker.id
+
+
+@STYLES
+@PLACES
+@ERRORS
+async def test_quarantine_stops_the_partition_until_it_is_released(
+    shop: Shop, style: str, place: int, error: str
+) -> None:
+    world, fixed = shop(partition_count=1), list[bool]()
+    await send_with(world, place, error)
+    options = {"exception_policy": "quarantine", "timeout": 0.1, "lock_expiry": 1}
+    till = Till(world, handler(place, error, fixed), style, **options)
+    async with world.worker(app=till.app):
+        await wait_until(lambda: "stopped" in world.slot(0) and not world.slot(0)["owner"])
+        assert expected(error) in world.slot(0)["stopped"]
+        before = list(till.begun)
+        if error == "undecodable":
+            world.mend(place)
+        fixed.append(True)
+        till.app.override(redis_url=world.server.url)
+        processor = till.app.processors["till"]
+        plan = await make_plan(till.app, processor)
+        assert [each.partition for each in plan.stopped] == [0]
+        assert till.begun == before
+        await carry_out(till.app, processor, plan)
+        await wait_until(lambda: world.slot(0).get("count") == "10")
+    assert in_order(till.done) == list(range(10))
+    assert in_order(till.begun) == list(range(10))
+    assert not world.dead()
+
+
+async def test_a_quarantine_outlives_its_worker_and_leaves_other_partitions_alone(shop: Shop) -> None:
+    world = shop(partition_count=4)
+    await world.send(range(12), range(3))
+    bad = world.partition_of(3)
+
+    def handle(sale: Sale) -> None:
+        if sale.key == 3 and sale.number == 1:
+            raise ValueError("no change")
+
+    for _ in range(2):
+        till = Till(world, handle, exception_policy="quarantine", lock_expiry=1)
+        async with world.worker(app=till.app) as worker:
+            await wait_until(lambda: "stopped" in world.slot(bad))
+            await wait_until(lambda: all(partition(world, event) == bad for event in world.uncommitted()))
+            await wait_until(lambda: not world.slot(bad)["owner"])
+            await wait_until(lambda worker=worker: supervisor(worker).details["partitions"] == 3)
+    assert "ValueError" in world.slot(bad)["stopped"]
+    assert Order(3, 1) in world.uncommitted()
+
+
+def supervisor(worker: Any) -> Any:
+    [found] = [each for each in actors(worker.snapshot()) if each.name == "till"]
+    return found
+
+
+def partition(world: World, event: Order) -> int:
+    return int(world.sent[event].split("/")[1])
+
+
+async def test_of_a_batch_that_fails_all_are_tried_one_by_one_with_all_their_attempts(shop: Shop) -> None:
+    world = shop(partition_count=1)
+    await world.send([1], range(4))
+    till = Till(
+        world,
+        failing(2, 100),
+        "take",
+        exception_policy="dead_letter",
+        retry=Retry(attempts=2, backoff=0.001),
+    )
+    async with world.worker(app=till.app):
+        await world.all_done()
+    assert till.begun == [0, 1, 2] * 2 + [0, 1, 2, 2, 3]
+    assert till.attempts == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 3]
+    [dead] = world.dead()
+    assert dead["~attempts"] == "4"
+
+
+@pytest.mark.parametrize("error", [Reject, ValueError])
+@pytest.mark.parametrize("every", [1, 2])
+async def test_each_of_many_dead_letters_is_kept_in_order(shop: Shop, error: type[Exception], every: int) -> None:
+    """More than one commit carries."""
+    world = shop(partition_count=1)
+    await world.send([1], range(1_000))
+
+    def handle(sale: Sale) -> None:
+        if sale.number % every == 0:
+            raise error("no change")
+
+    till = Till(world, handle, exception_policy="dead_letter")
+    async with world.worker(app=till.app):
+        await world.all_done()
+    assert till.done == [number for number in range(1_000) if number % every]
+    xids = [place.rpartition("/")[2] for event, place in world.sent.items() if event.number % every == 0]
+    assert [dead["~id"] for dead in world.dead()] == xids
+
+
+async def test_dead_letters_larger_than_one_commit_go_in_several(shop: Shop) -> None:
+    world = shop(partition_count=1)
+    await world.stream.send(*(Sale(key=1, number=number, ballast="x" * 700_000) for number in range(4)))
+
+    def handle(sale: Sale) -> None:
+        raise ValueError("no change")
+
+    till = Till(world, handle, exception_policy="dead_letter")
+    async with world.worker(app=till.app):
+        await wait_until(lambda: world.slot(0)["count"] == "4")
+    assert len(world.dead()) == 4
+
+
+@pytest.mark.parametrize("crash", ["before commit", "commit sent", "after commit"])
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_a_killed_worker_loses_no_dead_letter_and_doubles_none(shop: Shop, crash: str, nth: int) -> None:
+    world = shop(policy="dead_letter", fail=4, partition_count=1)
+    first = world.start("first", crash=crash, nth=nth)
+    for number in range(10):
+        await world.send(range(3), [number])
+    assert await first.ended() < 0
+    world.start("second")
+    await world.all_done()
+    assert set(world.ledger.finished()) == {event for event in world.sent if event.number != 4}
+    assert [dead["~id"] for dead in world.dead()] == [
+        place.rpartition("/")[2] for event, place in world.sent.items() if event.number == 4
+    ]
