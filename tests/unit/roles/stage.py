@@ -39,7 +39,7 @@ def acquired(epoch: int = 1, nonce: bytes = b"n") -> Acquired:
 
 
 def leases(of: Processor) -> list[Lease]:
-    return [Lease.of(of, keys, acquired(), 1e12) for keys in of.stream.partitions]
+    return [Lease.of(of, keys, acquired(), 1e12, "me") for keys in of.stream.partitions]
 
 
 @define(eq=False)
