@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from runnel.actors import ActorSnapshot
+from runnel.signals import write_first
 from runnel.store.client import without_credentials
 from runnel.view.meter import Meter
 from runnel.view.output import Output, Written
@@ -21,6 +22,8 @@ from runnel.worker import Worker
 
 INTERVAL = 0.25
 """Seconds between two pictures."""
+
+SHOW_CURSOR = b"\x1b[?25h\r\n"
 
 
 @define(eq=False)
@@ -47,6 +50,8 @@ class LiveView:
             vertical_overflow="crop",
         )
         self._live.start()
+        if self.console.is_terminal:
+            write_first(SHOW_CURSOR)
         self._redirect()
         self._drawing = asyncio.create_task(self._draw_on(), name="live view")
         return self
@@ -60,6 +65,7 @@ class LiveView:
             await self._drawing
         self._restore()
         self._live.stop()
+        write_first(b"")
         if self.worker.snapshot() is not None:  # or it never came to run
             self.console.print(f"{self.worker.app.name}: {self._meter.done:,} events done", highlight=False)
 
