@@ -82,7 +82,8 @@ class LiveView:
             self._restore()
             self._live.stop()
             if self.worker.snapshot() is not None:  # or it never came to run
-                self.console.print(f"{self.worker.app.name}: {self._meter.done:,} events done", highlight=False)
+                done = f"{self._meter.done:,} {'event' if self._meter.done == 1 else 'events'} done"
+                self.console.print(f"{self.worker.app.name}: {done}", highlight=False)
         write_first(b"")
 
     async def _draw_on(self) -> None:

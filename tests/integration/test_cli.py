@@ -299,7 +299,7 @@ async def test_sendmany_says_what_it_does_not_know_when_the_server_hangs(shop: F
 def test_a_first_line_beyond_the_end_is_an_error(shop: Folder) -> None:
     file = shop.orders("orders.jsonl", [1] * 3)
     assert_one_line(shop.run("sendmany", "shop:orders", file, "--from-line", "4"), 2, "--from-line 4", "only 3 lines")
-    assert shop.run("sendmany", "shop:orders", file, "--from-line", "3").stderr == "1 events sent\n"
+    assert shop.run("sendmany", "shop:orders", file, "--from-line", "3").stderr == "1 event sent\n"
 
 
 @pytest.mark.parametrize("lines", ["x", "3-", "5-3", "1,,2", "-4"])
@@ -612,6 +612,31 @@ def test_a_reset_to_an_id_or_of_one_partition(shop: Folder, valkey: Server) -> N
     assert lag(shop) == 2
 
 
+def test_a_resets_plan_for_programs_tells_how_to_undo_it(shop: Folder) -> None:
+    ids = [shop.run("send", "shop:orders", order(n), "--key", "x").stdout.strip() for n in range(2)]
+    _, number, first = ids[0].split("/")
+    words = ["processor", "reset", "shop:printer", "--partition", number, "--json"]
+    shop.run(*words, "--start", first, "--yes")
+    plan = json.loads(shop.run(*words, "--start", "earliest").stdout)
+    move = {"partition": int(number), "owner": None, "cursor_now": first, "cursor_then": "0-0", "again": 1, "skipped": 0}
+    head = {"processor": "printer", "stream": "orders", "again": 1, "skipped": 0}
+    assert plan == {**head, "done": False, "partitions": [move]}
+    assert json.loads(shop.run(*words, "--start", "earliest", "--yes").stdout) == {**plan, "done": True}
+    assert json.loads(shop.run(*words, "--start", first).stdout)["skipped"] == 1
+
+
+def test_a_table_that_is_piped_is_not_cut_and_a_moment_reads_as_one(shop: Folder) -> None:
+    place = shop.run("send", "shop:orders", order(1), "--key", "x").stdout.strip()
+    _, number, last = place.split("/")
+    words = ["processor", "reset", "shop:printer", "--partition", number]
+    shop.run(*words, "--start", last, "--yes")
+    lines = shop.run(*words, "--start", "2020-07-21T22:09:37Z").stdout.splitlines()
+    assert lines[0].endswith(": 1 event runs again")
+    assert re.split(" {2,}", lines[2].strip()) == [number, last, "before 2020-07-21T22:09:37Z", "1", "0", "-"]
+    shop.run(*words, "--start", "earliest", "--yes")
+    assert ": 1 event is never run\n" in shop.run(*words, "--start", "latest").stdout
+
+
 def lag(shop: Folder) -> int:
     return int(json.loads(shop.run("status", "shop:app", "--json").stdout)["lag"])
 
@@ -621,6 +646,7 @@ def lag(shop: Folder) -> int:
     [
         (["--start", "tomorrow"], ["tomorrow", "earliest"]),
         (["--start", "2999-01-01"], ["yet to come"]),
+        (["--start", "99999999999999-0"], ["beyond the last event", "no event was ever sent"]),
         (["--start", "latest", "--partition", "9"], ["no partition 9", "0 to 3"]),
         ([], ["--start"]),
     ],
@@ -697,6 +723,7 @@ async def test_a_processor_that_runs_is_deleted_only_by_force(shop: Folder, valk
         plan = shop.run("processor", "delete", "shop:printer")
         assert plan.returncode == 0
         assert f"Run by {owner}: stop it first" in " ".join(plan.stdout.split())
+        assert plan.stdout.splitlines()[-1].startswith("Nothing is changed yet: --yes would be refused while a worker")
         done = shop.run("processor", "delete", "shop:printer", "--yes")
         assert_one_line(done, 1, "processor 'printer' is run by", str(owner), "--force")
         assert lag(shop) == 0
