@@ -56,7 +56,7 @@ def reset(
     from runnel.reset import as_json, carry_out, make_plan
     from runnel.view.tables import print_plan
 
-    processor = find(target, Processor, redis_url)
+    processor = find(target, Processor, redis_url, looks=True)
     app = app_of(processor)
 
     async def work() -> None:
@@ -112,10 +112,10 @@ def delete(
     if name is None:
         if stream is not None:
             raise ConfigurationError("--stream goes with --name; a processor of the code has its stream")
-        processor = find(target, Processor, redis_url)
+        processor = find(target, Processor, redis_url, looks=True)
         app, name, stream = app_of(processor), processor.options.name, processor.stream.name
     else:
-        app = find(target, App, redis_url)
+        app = find(target, App, redis_url, looks=True)
 
     async def work(name: str) -> bool:
         async with app:

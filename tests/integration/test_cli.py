@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.commands import APP, Folder, order
+from tests.integration.embedded_world import World
 from tests.servers import Server, free_port
 from tests.support import wait_until
 
@@ -153,6 +154,30 @@ def test_another_partition_count_than_before_is_refused(shop: Folder) -> None:
         ["processor", "reset", "shop:printer", "--start", "latest", "--yes"],
     ):
         assert_one_line(shop.run(*words), 2, "partition_count 4, not 8")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "shop:app"],
+        ["lag", "shop:app", "--fail-above", "0"],
+        ["processor", "reset", "shop:printer", "--start", "latest", "--yes"],
+        ["processor", "delete", "shop:printer"],
+        ["processor", "delete", "shop:app", "--name", "bill", "--force", "--yes"],
+    ],
+    ids=" ".join,
+)
+def test_to_look_at_an_embedded_server_begins_none(shop: Folder, words: list[str], world: World) -> None:
+    before = sorted(shop.path.rglob("*"))
+    done = shop.run(*words, "--redis-url", "embedded://data")
+    assert_one_line(done, 2, str(world.folder), "no data of an embedded server")
+    assert sorted(shop.path.rglob("*")) == before
+    assert not world.processes()
+
+
+def test_what_was_sent_to_an_embedded_server_is_there_to_look_at(shop: Folder, world: World) -> None:
+    assert shop.run("send", "shop:orders", order(1), "--redis-url", "embedded://data").returncode == 0
+    assert json.loads(shop.run("lag", "shop:app", "--json", "--redis-url", "embedded://data").stdout)["lag"] == 1
 
 
 # ── sendmany ──
