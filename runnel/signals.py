@@ -18,13 +18,14 @@ from typing import Any, Protocol
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
-_SAID = {signal.SIGINT: b"runnel: interrupted\n", signal.SIGTERM: b"runnel: terminated\n"}
+_SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 BLOCKED = 1.0
 """Seconds for which a signal may be on its way to the event loop; another one that comes later finds the loop blocked."""
 
 _code: int | None = None
 _before_words = b""
+_prefix = "runnel: "
 
 
 def end_the_process() -> None:
@@ -38,6 +39,17 @@ def end_with(code: int) -> None:
     """A worker runs, or has ended: when its event loop does not get the signals any more, they end the process with this."""
     global _code
     _code = code
+
+
+def one_of_several(number: int) -> None:
+    """From now on the process's last line begins with its number, as its log's lines do."""
+    global _prefix
+    _prefix = f"runnel: [{number}] "
+
+
+def prefix() -> str:
+    """How the process's last line begins."""
+    return _prefix
 
 
 def write_first(data: bytes) -> None:
@@ -111,7 +123,8 @@ class Received:
 
 def _end_blocked(number: int) -> None:
     """Not by way of what Python flushes or closes: the blocked handler may hold any lock."""
-    for file, data in ((1, _before_words), (2, b"runnel: ended at once: a handler blocks the event loop\n")):
+    said = f"{_prefix}ended at once: a handler blocks the event loop\n"
+    for file, data in ((1, _before_words), (2, said.encode())):
         try:
             os.write(file, data)
         except OSError:
@@ -121,7 +134,7 @@ def _end_blocked(number: int) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     if _code is None:
-        os.write(2, _SAID[signal.Signals(number)])
+        os.write(2, f"{_prefix}{_SAID[signal.Signals(number)]}\n".encode())
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
