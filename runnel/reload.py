@@ -17,7 +17,7 @@ POLL_MS = 200
 
 
 def keep_restarting(arguments: Sequence[str]) -> int:
-    """Run `runnel ARGUMENTS` until SIGINT or SIGTERM; answers 0, or the exit code of a last child that ended otherwise.
+    """Run `runnel ARGUMENTS` until SIGINT, SIGTERM or SIGHUP; answers 0, or the exit code of a last child that ended otherwise.
 
     Raises:
         ConfigurationError: watchfiles is not installed.
@@ -30,10 +30,13 @@ def keep_restarting(arguments: Sequence[str]) -> int:
     ended = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and ended.is_set():
+            return  # a terminal that is closed may send it twice
         child.stop()
         ended.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    for number in (signal.SIGINT, signal.SIGTERM, *hangup):
         signal.signal(number, stop)
     # The first round, without changes, comes when the files are being watched: none is missed after the start.
     for changes in watch(".", watch_filter=PythonFilter(), stop_event=ended, rust_timeout=POLL_MS, yield_on_timeout=True):
@@ -52,8 +55,8 @@ def keep_restarting(arguments: Sequence[str]) -> int:
 class _Child:
     """The command in a process of its own, of the same process group: it may need the terminal.
 
-    Ctrl-C goes to the whole group, and a second signal would end a worker at once. So SIGINT is blocked in the child, and
-    all that it is told is SIGTERM.
+    Ctrl-C goes to the whole group, and a second signal would end a worker at once. So SIGINT, and likewise SIGHUP, is blocked
+    in the child, and all that it is told is SIGTERM.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -64,7 +67,7 @@ class _Child:
 
     def start(self) -> None:
         self._noted = self._told = False
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the child inherits
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})  # which the child inherits
         try:
             self.process = subprocess.Popen(self._command)
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+import orjson
 from attrs import frozen
 
 from runnel.errors import ConfigurationError, StoreError
@@ -119,7 +120,8 @@ def moment(text: str, now: float) -> float:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(
-            f"start {text!r} must be earliest, latest, an id (ms-seq), a time (ISO 8601 or seconds), or one like -1h"
+            f"start {text!r} must be earliest, latest, an id (ms-seq), a time (ISO 8601, seconds or milliseconds "
+            "since 1970), or one like -1h"
         ) from None
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
 
@@ -134,7 +136,7 @@ async def make_plan(store: Store, processor: Processor, start: str, partitions: 
         partitions: The partitions' numbers; none: all.
 
     Raises:
-        ConfigurationError: `start` means nothing, or there is no such partition.
+        ConfigurationError: `start` means nothing, or is beyond the last entry of all, or there is no such partition.
         StoreError: The server cannot be reached, or refuses.
     """
     stream = processor.stream
@@ -147,6 +149,8 @@ async def make_plan(store: Store, processor: Processor, start: str, partitions: 
     link = store.link()
     try:
         seen = await look(link, chosen, processor.options.name)
+        if _ID.fullmatch(start):
+            check_id(target.cursor, seen)
         counts = await _counts(link, chosen, seen, target)
     finally:
         await link.close()
@@ -159,6 +163,35 @@ async def make_plan(store: Store, processor: Processor, start: str, partitions: 
             move(keys, each, target, count, policy) for keys, each, count in zip(chosen, seen, counts, strict=True)
         ),
     )
+
+
+def check_id(entry_id: str, seen: Sequence[Look]) -> None:
+    """Refuse an id that lies beyond the last entry of all partitions: it is none of theirs.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    last = max((each.last for each in seen), key=id_parts)
+    if before(last, entry_id):
+        where = "no event was ever sent" if last == scripts.START.decode() else f"the last one is {last}"
+        raise ConfigurationError(f"start {entry_id!r} is beyond the last event: {where}; for the end there is 'latest'")
+
+
+def as_json(plan: Plan, *, done: bool) -> str:
+    """The plan for programs, and whether it was carried out."""
+    moves = [
+        {
+            "partition": each.keys.number,
+            "owner": each.owner,
+            "cursor_now": each.cursor_now,
+            "cursor_then": each.cursor_then,
+            "again": each.again,
+            "skipped": each.skipped,
+        }
+        for each in plan.moves
+    ]
+    head = {"processor": plan.processor, "stream": plan.stream, "done": done, "again": plan.again, "skipped": plan.skipped}
+    return orjson.dumps({**head, "partitions": moves}, option=orjson.OPT_INDENT_2).decode()
 
 
 def move(

@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM, from the first moment of a command to its last.
+"""SIGINT, SIGTERM and, in a worker, SIGHUP, from the first moment of a command to its last.
 
 Python's own ways will not do for a worker: a KeyboardInterrupt arises in whatever runs just then, an import or a finaliser,
 which may swallow it or show it as a traceback; SIGTERM kills. So at first either ends the process by a handler that raises
 nothing; then the worker's event loop gets them; when the worker has ended, they end the process with the worker's code.
+A loop that a handler blocks gets nothing: then the second signal ends the process here.
 
 This is what a command imports first, so it imports next to nothing.
 """
@@ -17,9 +18,14 @@ from typing import Any, Protocol
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
-_SAID = {signal.SIGINT: b"runnel: interrupted\n", signal.SIGTERM: b"runnel: terminated\n"}
+_SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+BLOCKED = 1.0
+"""Seconds for which a signal may be on its way to the event loop; another one that comes later finds the loop blocked."""
 
 _code: int | None = None
+_before_words = b""
+_prefix = "runnel: "
 
 
 def end_the_process() -> None:
@@ -35,6 +41,23 @@ def end_with(code: int) -> None:
     _code = code
 
 
+def one_of_several(number: int) -> None:
+    """From now on the process's last line begins with its number, as its log's lines do."""
+    global _prefix
+    _prefix = f"runnel: [{number}] "
+
+
+def prefix() -> str:
+    """How the process's last line begins."""
+    return _prefix
+
+
+def write_first(data: bytes) -> None:
+    """What to write to the terminal when a signal ends the process at once: how to leave it as it was found."""
+    global _before_words
+    _before_words = data
+
+
 def interrupt() -> None:
     """Python's own ways again, for a command that is no worker: asyncio lets Ctrl-C cancel what is under way."""
     if signal.getsignal(signal.SIGINT) is _end:
@@ -48,9 +71,18 @@ class Loop(Protocol):
     def call_soon_threadsafe(self, callback: Callable[[], object]) -> object:
         """Call back in the loop, and wake it up."""
 
+    def time(self) -> float:
+        """The loop's own clock, in seconds; it goes on while the loop is blocked."""
+
 
 class Received:
     """While the `with` lasts, each signal is a call in the event loop; then they mean what they meant before.
+
+    SIGHUP, of a terminal that is closed, is one of them unless it is ignored, as `nohup` does. It never counts as a second
+    signal: a terminal's end may send it twice, by the shell and by the kernel.
+
+    A signal that comes while an earlier one has been on its way for more than `BLOCKED` seconds ends the process at once.
+    Signals in quick succession do not: a process group and a parent may each send one.
 
     Not by `loop.add_signal_handler`: what that leaves behind when the loop is closed is Python's own ways.
     """
@@ -59,9 +91,12 @@ class Received:
         self._loop = loop
         self._callback = callback
         self._before: dict[signal.Signals, Any] = {}
+        self._any = False
+        self._under_way_since: float | None = None
 
     def __enter__(self) -> None:
-        for number in STOPPING:
+        hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+        for number in (*STOPPING, *hangup):
             self._before[number] = signal.signal(number, self._receive)
 
     def __exit__(
@@ -71,12 +106,35 @@ class Received:
             signal.signal(number, before)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._callback)
+        if number == signal.SIGHUP and self._any:
+            return
+        self._any = True
+        now = self._loop.time()
+        if self._under_way_since is None:
+            self._under_way_since = now
+        elif now - self._under_way_since > BLOCKED:
+            _end_blocked(number)
+        self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._under_way_since = None
+        self._callback()
+
+
+def _end_blocked(number: int) -> None:
+    """Not by way of what Python flushes or closes: the blocked handler may hold any lock."""
+    said = f"{_prefix}ended at once: a handler blocks the event loop\n"
+    for file, data in ((1, _before_words), (2, said.encode())):
+        try:
+            os.write(file, data)
+        except OSError:
+            pass  # nobody reads it any more
+    os._exit(128 + number)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     if _code is None:
-        os.write(2, _SAID[signal.Signals(number)])
+        os.write(2, f"{_prefix}{_SAID[signal.Signals(number)]}\n".encode())
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

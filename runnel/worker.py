@@ -69,9 +69,10 @@ class Worker:
         within: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
         ready: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run until a signal (SIGINT, SIGTERM) or a failure; on uvloop where it is installed.
+        """Run until a signal (SIGINT, SIGTERM, SIGHUP) or a failure; on uvloop where it is installed.
 
-        The first signal lets events under way finish, commits, and gives partitions back; a second one ends them at once.
+        The first signal lets events under way finish, commits, and gives partitions back; a second one ends them at once,
+        and the process, too, if a handler has blocked the event loop since the first.
 
         Args:
             processors: The names of those to run.

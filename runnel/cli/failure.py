@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import typer
 
 from runnel.errors import ConfigurationError, HandlerFailed, RunnelError, StoreError
+from runnel.signals import prefix
 
 GENERAL, USAGE, HALTED, SERVER = 1, 2, 3, 4
 INTERRUPTED = 130
@@ -33,7 +34,7 @@ def report(error: BaseException, *, traceback: bool) -> int:
         return code(error)
     if traceback:
         tracebacks.print_exception(error)
-    print(f"runnel: {line(error)}", file=sys.stderr)
+    print(f"{prefix()}{line(error)}", file=sys.stderr)
     return code(error)
 
 

@@ -37,7 +37,7 @@ def status(target: AppTarget, json: Json = False, redis_url: RedisUrl = None) ->
     from runnel.status import as_json, read_status
     from runnel.view.tables import print_status
 
-    found = asyncio.run(read_status(find(target, App, redis_url)))
+    found = asyncio.run(read_status(find(target, App, redis_url, looks=True)))
     if json:
         typer.echo(as_json(found))
     else:
@@ -61,7 +61,7 @@ def lag(
     from runnel.status import check_lag, lag_as_json, read_status
     from runnel.view.tables import print_lag
 
-    found = asyncio.run(read_status(find(target, App, redis_url)))
+    found = asyncio.run(read_status(find(target, App, redis_url, looks=True)))
     if json:
         typer.echo(lag_as_json(found))
     else:

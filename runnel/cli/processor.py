@@ -12,7 +12,7 @@ Start = Annotated[
         "--start",
         metavar="WHERE",
         help="earliest, latest, an entry's id (ms-seq: what is after it runs again), "
-        "or a time: ISO 8601, seconds since 1970, or back from now: -1h, -30m, -2d.",
+        "or a time: ISO 8601, seconds since 1970 (milliseconds, if 100000000000 or more), or back from now: -1h, -30m, -2d.",
         show_default=False,
     ),
 ]
@@ -20,6 +20,7 @@ Partitions = Annotated[
     list[int] | None, typer.Option("--partition", metavar="N", help="Only this one; can be repeated.", show_default=False)
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON, and whether it was done.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this only the plan is shown.")]
 
 
@@ -42,6 +43,7 @@ def reset(
     start: Start,
     partition: Partitions = None,
     yes: Yes = False,
+    json: Json = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Set a processor's cursor back, so that events run again, or ahead, so that they are skipped.
@@ -52,10 +54,10 @@ def reset(
 
     from runnel.discovery import app_of
     from runnel.processor import Processor
-    from runnel.reset import carry_out, make_plan
+    from runnel.reset import as_json, carry_out, make_plan
     from runnel.view.tables import print_plan
 
-    processor = find(target, Processor, redis_url)
+    processor = find(target, Processor, redis_url, looks=True)
     app = app_of(processor)
 
     async def work() -> None:
@@ -63,12 +65,20 @@ def reset(
             store = await app.open()
             await app.compare_stream(processor.stream)
             plan = await make_plan(store, processor, start, partition or ())
-            print_plan(plan)
-            if yes:
-                await carry_out(store, plan)
+            if not json:
+                print_plan(plan)
+            done = False
+            try:
+                if yes:
+                    await carry_out(store, plan)
+                    done = True
+            finally:  # also when it fails half-way: where the cursors were is needed to undo it
+                if json:
+                    typer.echo(as_json(plan, done=done))
 
     asyncio.run(work())
-    _say(yes)
+    if not json:
+        _say(yes)
 
 
 def release(
@@ -132,20 +142,23 @@ def delete(
     if name is None:
         if stream is not None:
             raise ConfigurationError("--stream goes with --name; a processor of the code has its stream")
-        processor = find(target, Processor, redis_url)
+        processor = find(target, Processor, redis_url, looks=True)
         app, name, stream = app_of(processor), processor.options.name, processor.stream.name
     else:
-        app = find(target, App, redis_url)
+        app = find(target, App, redis_url, looks=True)
 
-    async def work(name: str) -> None:
+    async def work(name: str) -> bool:
         async with app:
             plan = await make_plan(app, name, stream)
             print_removal(plan)
             if yes:
                 await carry_out(await app.open(), plan, force=force)
+            return bool(plan.owners)
 
-    asyncio.run(work(name))
-    _say(yes)
+    if asyncio.run(work(name)) and not (yes or force):
+        typer.echo("Nothing is changed yet: --yes would be refused while a worker runs it, --yes --force does it even so.")
+    else:
+        _say(yes)
 
 
 def _say(yes: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from runnel.cli.failure import code
 from runnel.cli.targets import AppTarget, RedisUrl
-from runnel.signals import end_with
+from runnel.signals import end_with, one_of_several
 
 
 class LogLevel(StrEnum):
@@ -159,6 +159,7 @@ def _work_in_crew(options: _Options, number: int, channel: int) -> None:
     from runnel.crew.tether import Tether
     from runnel.worker import Worker
 
+    one_of_several(number)
     app = _load(options, number)
     work = Worker(app)
     tether = Tether(work, channel)

@@ -86,7 +86,7 @@ def sendmany(
 
     with source:
         sent = asyncio.run(work())
-    typer.echo(f"{sent:,} events sent", err=True)
+    typer.echo(f"{sent:,} {'event' if sent == 1 else 'events'} sent", err=True)
 
 
 def _once(say: Callable[[StreamFull], None]) -> Callable[[StreamFull], None]:

@@ -21,8 +21,14 @@ RedisUrl = Annotated[
 T = TypeVar("T")
 
 
-def find(target: str, kind: type[T], redis_url: str | None) -> T:
+def find(target: str, kind: type[T], redis_url: str | None, *, looks: bool = False) -> T:
     """The app, stream or processor that a short command is about; only errors of the log are shown.
+
+    Args:
+        target: As the command line names it.
+        kind: What it must be.
+        redis_url: A server other than the app's.
+        looks: Whether the command is about what is there: no embedded server is begun for it.
 
     Raises:
         ConfigurationError: There is none.
@@ -33,6 +39,11 @@ def find(target: str, kind: type[T], redis_url: str | None) -> T:
     configure("error", "console")
     found = load(target, kind)
     interrupt()  # what follows is run by asyncio
+    app = app_of(found)  # type: ignore[arg-type]
     if redis_url is not None:
-        app_of(found).override(redis_url=redis_url)  # type: ignore[arg-type]
+        app.override(redis_url=redis_url)
+    if looks:
+        from runnel.store.client import check_is_there
+
+        check_is_there(app.settings.redis_url)
     return found

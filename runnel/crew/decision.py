@@ -202,7 +202,12 @@ def _given_up(crew: Crew, last: Ended) -> Crew:
 
 
 def _after_signal(crew: Crew, number: signal.Signals) -> Step:
-    """What ends the parent ends the workers. SIGQUIT, which a terminal would send to all, ends them as it does alone."""
+    """What ends the parent ends the workers. SIGQUIT, which a terminal would send to all, ends them as it does alone.
+
+    SIGHUP is never a second signal, at which workers end at once: a terminal that is closed may send it twice.
+    """
+    if number is signal.SIGHUP and crew.outcome is not None:
+        return crew, []
     outcome = crew.outcome or (1 if number is signal.SIGQUIT else 0)
     return evolve(crew, outcome=outcome), _pass(crew, signal.SIGTERM if number is signal.SIGHUP else number)
 

@@ -25,6 +25,7 @@ from redis.retry import Retry as BlockingRetry
 
 from runnel.clock import Clock, io_timeout
 from runnel.errors import ConfigurationError
+from runnel.store import guardian
 from runnel.store.blocking import BlockingLink
 from runnel.store.embedded import EmbeddedServer, GivenUp, embedded_path, start_embedded
 from runnel.store.link import IO_TIMEOUT, Link, store_error
@@ -243,6 +244,24 @@ def check_scheme(url: str) -> None:
     if scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError(
             f"redis_url {without_credentials(url)!r} must begin with redis://, rediss://, unix:// or embedded://"
+        )
+
+
+def check_is_there(url: str) -> None:
+    """Refuse an embedded server's folder that was never used, for who only wants to look: nothing is started or made.
+
+    In the wrong folder an empty server would look as one that is caught up.
+
+    Raises:
+        ConfigurationError: There is no such folder, or no server was ever started there; or the URL is wrong.
+    """
+    if not url.startswith("embedded:"):
+        return
+    folder = embedded_path(url).absolute()
+    if not any((folder / name).exists() for name in (guardian.USERS, "appendonlydir")):
+        raise ConfigurationError(
+            f"there is no data of an embedded server in {folder}: nothing was ever sent or run with it. "
+            "A path that does not begin with / goes from the current folder"
         )
 
 

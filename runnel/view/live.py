@@ -1,10 +1,12 @@
 """The live view of a worker in the terminal: a picture of its tree of actors, drawn anew some times a second.
 
 It takes snapshots in the worker's event loop, which is cheap, and draws in a thread: a slow terminal holds up nothing.
+While a handler blocks the loop there are no new pictures, but what is logged is written all the same: it says where.
 """
 
 import asyncio
 import sys
+import threading
 from contextlib import suppress
 from types import TracebackType
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from runnel.actors import ActorSnapshot
+from runnel.signals import write_first
 from runnel.store.client import without_credentials
 from runnel.view.meter import Meter
 from runnel.view.output import Output, Written
@@ -21,6 +24,11 @@ from runnel.worker import Worker
 
 INTERVAL = 0.25
 """Seconds between two pictures."""
+
+OVERDUE = 2.0
+"""Seconds without a picture after which another thread writes out what waits to be."""
+
+SHOW_CURSOR = b"\x1b[?25h\r\n"
 
 
 @define(eq=False)
@@ -33,6 +41,10 @@ class LiveView:
     _began: float = 0.0
     _outputs: list[Output] = field(factory=list)
     _drawing: "asyncio.Task[None] | None" = None
+    _lock: threading.Lock = field(factory=threading.Lock)  # two threads must not draw at once
+    _drawn_at: float = 0.0
+    _left: threading.Event = field(factory=threading.Event)
+    _standby: threading.Thread | None = None
     _live: Live = field(init=False)
 
     async def __aenter__(self) -> "LiveView":
@@ -47,21 +59,32 @@ class LiveView:
             vertical_overflow="crop",
         )
         self._live.start()
+        if self.console.is_terminal:
+            write_first(SHOW_CURSOR)
         self._redirect()
         self._drawing = asyncio.create_task(self._draw_on(), name="live view")
+        self._drawn_at = self._began
+        self._standby = threading.Thread(target=self._stand_by, name="runnel-live-view", daemon=True)
+        self._standby.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._drawing is not None
+        assert self._standby is not None
+        self._left.set()
         self._drawing.cancel()
         with suppress(asyncio.CancelledError):
             await self._drawing
-        self._restore()
-        self._live.stop()
-        if self.worker.snapshot() is not None:  # or it never came to run
-            self.console.print(f"{self.worker.app.name}: {self._meter.done:,} events done", highlight=False)
+        await asyncio.to_thread(self._standby.join)
+        with suppress(OSError):  # the terminal is gone, which may be why the worker stops
+            self._restore()
+            self._live.stop()
+            if self.worker.snapshot() is not None:  # or it never came to run
+                done = f"{self._meter.done:,} {'event' if self._meter.done == 1 else 'events'} done"
+                self.console.print(f"{self.worker.app.name}: {done}", highlight=False)
+        write_first(b"")
 
     async def _draw_on(self) -> None:
         clock = self.worker.app.clock
@@ -85,9 +108,25 @@ class LiveView:
             await drawing  # two threads must not draw at once
             raise
 
+    def _stand_by(self) -> None:
+        """In a thread of its own: a blocked loop draws nothing, nor does its executor when all of its threads are busy."""
+        clock = self.worker.app.clock
+        while not self._left.wait(INTERVAL):
+            if clock.monotonic() - self._drawn_at >= OVERDUE and any(output.pending for output in self._outputs):
+                with self._lock, suppress(OSError):
+                    self._write_pending()
+
     def _draw(self, tree: ActorSnapshot | None, elapsed: float) -> None:
+        with self._lock, suppress(OSError):  # the terminal is gone: the worker is about to get SIGHUP
+            self._drawn_at = self.worker.app.clock.monotonic()
+            self._write_pending()
+            self._show(tree, elapsed)
+
+    def _write_pending(self) -> None:
         for output in self._outputs:
             self._write(output.take())
+
+    def _show(self, tree: ActorSnapshot | None, elapsed: float) -> None:
         heading = Heading(
             app=self.worker.app.name,
             server=without_credentials(self.worker.app.settings.redis_url),
@@ -115,4 +154,5 @@ class LiveView:
         for output in self._outputs:
             name = "stdout" if sys.stdout is output else "stderr"
             setattr(sys, name, output.replaced)
+        for output in self._outputs:
             self._write(output.take(all_of_it=True))

@@ -1,30 +1,46 @@
 """Tables that commands print: plain functions from results to what rich renders."""
 
+import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from runnel.position import id_parts
 from runnel.release import ReleasePlan
-from runnel.reset import Move, Plan
+from runnel.reset import HIGHEST_SEQUENCE, Move, Plan
 from runnel.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
 from runnel.unregister import RemovalPlan
+
+UNCUT = 10_000
+"""Columns of what is no terminal: whoever reads it gets each row as a line, uncut."""
+
+YEAR_9999 = 253_370_764_800_000
+"""Milliseconds at which the last year begins that has a date here; a sender may choose any id."""
+
+NUMERIC = ("partition", "lag", "oldest", "owned", "workers", "epoch", "run again", "skipped", "lease left")
 
 
 def print_status(status: Status) -> None:
     """Print how an app stands."""
-    Console(highlight=False).print(status_view(status), soft_wrap=False)
+    _print(status_view(status))
 
 
 def print_lag(status: Status) -> None:
     """Print how far behind an app's processors are."""
-    Console(highlight=False).print(lag_view(status))
+    _print(lag_view(status))
 
 
 def print_plan(plan: Plan) -> None:
     """Print what a reset does."""
-    Console(highlight=False).print(plan_view(plan))
+    _print(plan_view(plan))
+
+
+def _print(view: RenderableType) -> None:
+    Console(highlight=False, width=None if sys.stdout.isatty() else UNCUT).print(view)
 
 
 def status_view(status: Status) -> RenderableType:
@@ -96,8 +112,8 @@ def plan_view(plan: Plan) -> RenderableType:
     table = _table("partition", "cursor now", "cursor then", "run again", "skipped", "owner")
     for each in plan.moves:
         table.add_row(*_move(each))
-    said = [f"{_many(plan.again, 'event')} run again"] if plan.again else []
-    said += [f"{_many(plan.skipped, 'event')} are never run"] if plan.skipped else []
+    said = [f"{_many(plan.again, 'event')} {'runs' if plan.again == 1 else 'run'} again"] if plan.again else []
+    said += [f"{_many(plan.skipped, 'event')} {'is' if plan.skipped == 1 else 'are'} never run"] if plan.skipped else []
     title = Text(f"Reset of {plan.processor} on {plan.stream}: {' and '.join(said) or 'no event is affected'}", "bold")
     parts: list[RenderableType] = [title, table]
     if plan.parked:
@@ -109,7 +125,7 @@ def plan_view(plan: Plan) -> RenderableType:
 
 def print_release(plan: ReleasePlan) -> None:
     """Print which quarantined partitions go on."""
-    Console(highlight=False).print(release_view(plan))
+    _print(release_view(plan))
 
 
 def release_view(plan: ReleasePlan) -> RenderableType:
@@ -125,7 +141,7 @@ def release_view(plan: ReleasePlan) -> RenderableType:
 
 def print_removal(plan: RemovalPlan) -> None:
     """Print what is forgotten of a processor."""
-    Console(highlight=False).print(removal_view(plan))
+    _print(removal_view(plan))
 
 
 def removal_view(plan: RemovalPlan) -> RenderableType:
@@ -162,7 +178,7 @@ def _move(move: Move) -> tuple[RenderableType, ...]:
     return (
         str(move.keys.number),
         move.cursor_now or Text("never ran", style="dim"),
-        move.cursor_then,
+        cursor(move.cursor_then),
         f"{move.again:,}",
         Text(f"{move.skipped:,}", style="red" if move.skipped else ""),
         move.owner or Text("-", style="dim"),
@@ -170,11 +186,22 @@ def _move(move: Move) -> tuple[RenderableType, ...]:
 
 
 def _table(*columns: str) -> Table:
+    """Where the terminal is narrow, text goes on in the next line of its column: of an id no part may be missing."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        numeric = name in ("partition", "lag", "oldest", "owned", "workers", "epoch", "run again", "skipped", "lease left")
-        table.add_column(name, justify="right" if numeric else "left", header_style="dim", no_wrap=True)
+        numeric = name in NUMERIC
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(name, justify=justify, header_style="dim", no_wrap=numeric, overflow="fold")
     return table
+
+
+def cursor(entry_id: str) -> str:
+    """A cursor that a moment led to, behind all that can have been sent before it, as that moment; others as they are."""
+    ms, seq = id_parts(entry_id)
+    if seq != HIGHEST_SEQUENCE or ms >= YEAR_9999:
+        return entry_id
+    moment = datetime.fromtimestamp((ms + 1) // 1000, UTC).replace(microsecond=(ms + 1) % 1000 * 1000, tzinfo=None)
+    return f"before {moment.isoformat(timespec='milliseconds').removesuffix('.000')}Z"
 
 
 def age(seconds: float) -> str:

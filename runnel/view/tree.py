@@ -75,7 +75,7 @@ def heading_view(heading: Heading) -> RenderableType:
     )
     second = Text.assemble(
         (f"{heading.done:,}", "bold green"),
-        f" events done, {heading.rate:,.0f}/s, up {_duration(heading.elapsed)}",
+        f" {'event' if heading.done == 1 else 'events'} done, {heading.rate:,.0f}/s, up {_duration(heading.elapsed)}",
         no_wrap=True,
         overflow="ellipsis",
     )
@@ -185,6 +185,8 @@ def details(row: Row) -> Text:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.commands import APP, Folder, order
+from tests.integration.embedded_world import World
 from tests.servers import Server, free_port
 from tests.support import wait_until
 
@@ -153,6 +154,30 @@ def test_another_partition_count_than_before_is_refused(shop: Folder) -> None:
         ["processor", "reset", "shop:printer", "--start", "latest", "--yes"],
     ):
         assert_one_line(shop.run(*words), 2, "partition_count 4, not 8")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "shop:app"],
+        ["lag", "shop:app", "--fail-above", "0"],
+        ["processor", "reset", "shop:printer", "--start", "latest", "--yes"],
+        ["processor", "delete", "shop:printer"],
+        ["processor", "delete", "shop:app", "--name", "bill", "--force", "--yes"],
+    ],
+    ids=" ".join,
+)
+def test_to_look_at_an_embedded_server_begins_none(shop: Folder, words: list[str], world: World) -> None:
+    before = sorted(shop.path.rglob("*"))
+    done = shop.run(*words, "--redis-url", "embedded://data")
+    assert_one_line(done, 2, str(world.folder), "no data of an embedded server")
+    assert sorted(shop.path.rglob("*")) == before
+    assert not world.processes()
+
+
+def test_what_was_sent_to_an_embedded_server_is_there_to_look_at(shop: Folder, world: World) -> None:
+    assert shop.run("send", "shop:orders", order(1), "--redis-url", "embedded://data").returncode == 0
+    assert json.loads(shop.run("lag", "shop:app", "--json", "--redis-url", "embedded://data").stdout)["lag"] == 1
 
 
 # ── sendmany ──
@@ -299,7 +324,7 @@ async def test_sendmany_says_what_it_does_not_know_when_the_server_hangs(shop: F
 def test_a_first_line_beyond_the_end_is_an_error(shop: Folder) -> None:
     file = shop.orders("orders.jsonl", [1] * 3)
     assert_one_line(shop.run("sendmany", "shop:orders", file, "--from-line", "4"), 2, "--from-line 4", "only 3 lines")
-    assert shop.run("sendmany", "shop:orders", file, "--from-line", "3").stderr == "1 events sent\n"
+    assert shop.run("sendmany", "shop:orders", file, "--from-line", "3").stderr == "1 event sent\n"
 
 
 @pytest.mark.parametrize("lines", ["x", "3-", "5-3", "1,,2", "-4"])
@@ -612,6 +637,31 @@ def test_a_reset_to_an_id_or_of_one_partition(shop: Folder, valkey: Server) -> N
     assert lag(shop) == 2
 
 
+def test_a_resets_plan_for_programs_tells_how_to_undo_it(shop: Folder) -> None:
+    ids = [shop.run("send", "shop:orders", order(n), "--key", "x").stdout.strip() for n in range(2)]
+    _, number, first = ids[0].split("/")
+    words = ["processor", "reset", "shop:printer", "--partition", number, "--json"]
+    shop.run(*words, "--start", first, "--yes")
+    plan = json.loads(shop.run(*words, "--start", "earliest").stdout)
+    move = {"partition": int(number), "owner": None, "cursor_now": first, "cursor_then": "0-0", "again": 1, "skipped": 0}
+    head = {"processor": "printer", "stream": "orders", "again": 1, "skipped": 0}
+    assert plan == {**head, "done": False, "partitions": [move]}
+    assert json.loads(shop.run(*words, "--start", "earliest", "--yes").stdout) == {**plan, "done": True}
+    assert json.loads(shop.run(*words, "--start", first).stdout)["skipped"] == 1
+
+
+def test_a_table_that_is_piped_is_not_cut_and_a_moment_reads_as_one(shop: Folder) -> None:
+    place = shop.run("send", "shop:orders", order(1), "--key", "x").stdout.strip()
+    _, number, last = place.split("/")
+    words = ["processor", "reset", "shop:printer", "--partition", number]
+    shop.run(*words, "--start", last, "--yes")
+    lines = shop.run(*words, "--start", "2020-07-21T22:09:37Z").stdout.splitlines()
+    assert lines[0].endswith(": 1 event runs again")
+    assert re.split(" {2,}", lines[2].strip()) == [number, last, "before 2020-07-21T22:09:37Z", "1", "0", "-"]
+    shop.run(*words, "--start", "earliest", "--yes")
+    assert ": 1 event is never run\n" in shop.run(*words, "--start", "latest").stdout
+
+
 def lag(shop: Folder) -> int:
     return int(json.loads(shop.run("status", "shop:app", "--json").stdout)["lag"])
 
@@ -621,6 +671,7 @@ def lag(shop: Folder) -> int:
     [
         (["--start", "tomorrow"], ["tomorrow", "earliest"]),
         (["--start", "2999-01-01"], ["yet to come"]),
+        (["--start", "99999999999999-0"], ["beyond the last event", "no event was ever sent"]),
         (["--start", "latest", "--partition", "9"], ["no partition 9", "0 to 3"]),
         ([], ["--start"]),
     ],
@@ -697,6 +748,7 @@ async def test_a_processor_that_runs_is_deleted_only_by_force(shop: Folder, valk
         plan = shop.run("processor", "delete", "shop:printer")
         assert plan.returncode == 0
         assert f"Run by {owner}: stop it first" in " ".join(plan.stdout.split())
+        assert plan.stdout.splitlines()[-1].startswith("Nothing is changed yet: --yes would be refused while a worker")
         done = shop.run("processor", "delete", "shop:printer", "--yes")
         assert_one_line(done, 1, "processor 'printer' is run by", str(owner), "--force")
         assert lag(shop) == 0

@@ -133,7 +133,9 @@ async def test_a_handler_that_fails_stops_all_in_order(shop: Folder, crews: Crew
     assert await crew.ends() == 3
     assert crew.stderr.count("worker stopped") == 3
     # Not always once: another worker may take the partition, and fail at the same event, before the parent has stopped it.
-    assert 1 <= crew.stderr.count("runnel: processor 'printer': event orders/") <= 3
+    said = re.findall(r"^runnel: \[[123]\] processor 'printer': event orders/", crew.stderr, re.MULTILINE)
+    assert 1 <= len(said) <= 3
+    assert crew.stderr.count("runnel: ") == len(said)
     assert "it starts again" not in crew.stderr
     assert owned(shop) == 0
 

@@ -1,6 +1,7 @@
 """`runnel run` on a real (pseudo) terminal."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import Folder, order
+from tests.integration.commands import APP, Folder, order
 from tests.servers import Server, free_port
 from tests.support import wait_until
 
@@ -54,10 +55,17 @@ class Terminal:
         await wait_until(lambda: self.text is not None and self.process.poll() is not None, timeout=30)
         return self.process.wait()
 
+    def hang_up(self) -> None:
+        """As when a terminal's window is closed: nothing can be written any more, and the kernel sends SIGHUP."""
+        os.close(self._end)
+        self._end = -1
+        self.process.send_signal(signal.SIGHUP)
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._end)
+        if self._end >= 0:
+            os.close(self._end)
 
 
 @pytest.fixture
@@ -123,6 +131,42 @@ async def test_several_workers_show_plain_logs(shop: Folder, terminals: list[Ter
     await terminal.shows("[2] worker started")
     assert await terminal.ends() == 0
     assert "coordinator" not in terminal.text
+
+
+async def test_where_the_event_loop_is_blocked_is_written_meanwhile(shop: Folder, terminals: list[Terminal]) -> None:
+    blocks = "        import threading\n        threading.Event().wait()  # here\n"
+    shop.write("shop.py", APP.replace("        print(", f"{blocks}        print("))
+    terminal = Terminal(shop, "run", "shop:app")
+    terminals.append(terminal)
+    await terminal.shows("coordinator")
+    shop.run("send", "shop:orders", order(1))
+    await terminal.shows("the event loop is blocked")
+    await terminal.shows("threading.Event().wait()  # here")
+    written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text).replace("\r\n", "\n")
+    assert re.search(r"^\d\d:\d\d:\d\d warning  the event loop is blocked$", written.replace("\r", "\n"), re.MULTILINE)
+
+    await wait_until(lambda: _ended_by_another_signal(terminal), timeout=30)
+    assert "ended at once: a handler blocks the event loop" in terminal.text
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l"), "the cursor is visible again"
+
+
+def _ended_by_another_signal(terminal: Terminal) -> bool:
+    terminal.process.send_signal(signal.SIGINT)
+    return terminal.process.poll() is not None
+
+
+async def test_a_terminal_that_is_closed_stops_the_worker_in_order(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "run", "shop:app")
+    terminals.append(terminal)
+    await terminal.shows("coordinator")
+    terminal.hang_up()
+    assert terminal.process.wait(30) == 0
+    assert lag_and_owned(shop) == (0, 0)
+
+
+def lag_and_owned(shop: Folder) -> tuple[int, int]:
+    [found] = json.loads(shop.run("lag", "shop:app", "--json").stdout)["processors"]
+    return found["lag"], found["owned"]
 
 
 async def test_what_was_done_since_the_last_picture_counts(shop: Folder, terminals: list[Terminal]) -> None:

@@ -11,6 +11,7 @@ from runnel.store import guardian
 from tests.integration.commands import APP, Folder, Running, order
 from tests.integration.embedded_world import World
 from tests.servers import Server
+from tests.support import wait_until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -79,6 +80,40 @@ async def test_after_the_worker_has_ended_it_ends_the_process_with_the_workers_c
         await worker.says("waiting")
         assert await worker.ends(number) == 0
         assert "Traceback" not in worker.stderr
+
+
+async def test_a_second_signal_ends_a_worker_whose_event_loop_is_blocked(shop: Folder) -> None:
+    shop.write("shop.py", APP.replace("        print(", "        " + WAIT.replace("\n", "; ") + "\n        print("))
+    shop.run("send", "shop:orders", order(1))
+    with shop.started("worker", "shop:app") as worker:
+        await worker.says("waiting")
+        worker.process.send_signal(signal.SIGINT)
+        await worker.says("the event loop is blocked")
+        worker.process.send_signal(signal.SIGINT)
+        await wait_until(lambda: _ended_by_another(worker), timeout=30)
+        assert worker.process.wait() == 130
+    assert worker.stderr.splitlines()[-1] == "runnel: ended at once: a handler blocks the event loop"
+
+
+def _ended_by_another(worker: Running) -> bool:
+    worker.process.send_signal(signal.SIGINT)
+    return worker.process.poll() is not None
+
+
+@pytest.mark.parametrize("words", [("run", "--no-live"), ("run", "--reload")], ids=" ".join)
+async def test_a_hangup_stops_a_worker_in_order(shop: Folder, words: tuple[str, ...]) -> None:
+    gate = "        while not os.path.exists('go'):\n            await asyncio.sleep(0.01)\n"
+    begun = f"        import asyncio, os\n        print('begun', flush=True)\n{gate}"
+    shop.write("shop.py", APP.replace("        print(", f"{begun}        print("))
+    shop.run("send", "shop:orders", order(1))
+    with shop.started(words[0], "shop:app", *words[1:]) as worker:
+        await worker.says("begun")
+        for _ in range(2):  # the shell's and the kernel's
+            os.killpg(worker.process.pid, signal.SIGHUP)
+        shop.write("go", "")
+        assert await worker.ends() == 0
+        assert "amount 100" in worker.stdout
+        assert "at once" not in worker.stderr
 
 
 async def test_an_event_that_is_cut_off_when_its_time_is_over_is_named(shop: Folder) -> None:

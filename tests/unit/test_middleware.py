@@ -35,6 +35,7 @@ class Memory:
     attempt: int = 1
 
     excused: bool = False
+    alarm: None = None
     error: Exception | None = None
 
     async def fill(self, timeout: float | None = None) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from runnel.errors import ConfigurationError
-from runnel.reset import HIGHEST_SEQUENCE, Target, move, parse_target
+from runnel.reset import HIGHEST_SEQUENCE, Target, check_id, move, parse_target
 from runnel.store.keys import PartitionKeys
 from tests.unit.looks import seen
 
@@ -60,3 +60,13 @@ def test_a_move_counts_what_runs_again_and_what_never_does(
 ) -> None:
     found = move(KEYS, seen(), target, count)
     assert (found.cursor_then, found.again, found.skipped) == (cursor, again, skipped)
+
+
+def test_an_id_beyond_the_last_entry_of_all_is_refused_as_a_moment_to_come_is() -> None:
+    logs = [seen(), seen(last="30-2"), seen(last="0-0")]
+    check_id("30-2", logs)
+    check_id("0-0", [seen(last="0-0")])
+    with pytest.raises(ConfigurationError, match=r"start '30-3' is beyond the last event: the last one is 30-2"):
+        check_id("30-3", logs)
+    with pytest.raises(ConfigurationError, match="no event was ever sent"):
+        check_id("1-0", [seen(last="0-0")])

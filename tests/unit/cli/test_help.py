@@ -20,6 +20,7 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == "[] 0\n"
     assert "130" in done.stdout
+    assert "a lag above its limit" in done.stdout
     assert "processor" in done.stdout
 
 

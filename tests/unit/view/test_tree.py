@@ -116,3 +116,9 @@ def test_the_meter_counts_what_an_actor_did_before_it_ended() -> None:
     assert meter.done == 137
     meter.update(worker(partition(0, details={"done": 5})), 1.0)  # the same name again, after the server lost its epoch
     assert meter.done == 142
+
+
+def test_a_detail_that_is_true_or_not_reads_yes_or_no() -> None:
+    text = shown(actor("worker", "System", actor("leader", details={"leads": True}), actor("other", details={"leads": False})))
+    assert "leads yes" in text
+    assert "leads no" in text
