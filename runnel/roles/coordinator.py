@@ -200,8 +200,6 @@ class Coordinator(Actor[CoordinatorMessage]):
         slots = [slot for slot in self.slots.values() if slot.is_missing and slot.retry_at <= now]
         if slots:
             self.acquiring = True
-            for slot in slots:
-                slot.freed = False
             self.pipe_to_self(
                 self.link.run([slot.call(self.worker) for slot in slots]),
                 lambda answers: _Acquired(now, slots, answers),
@@ -290,8 +288,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     # ── giving back ──
 
     def _give_back(self, lease: Lease) -> None:
-        slot = self.slots[lease.place]
-        if slot.lease is lease and lease not in self.giving_back:
+        if self.slots[lease.place].lease is lease and lease not in self.giving_back:
             self.giving_back.append(lease)
 
     def _release_some(self) -> None:
@@ -312,8 +309,7 @@ class Coordinator(Actor[CoordinatorMessage]):
                 await self.link.run(calls, timeout=timeout)
                 await post(self.link, self.app, released(leases))
             except StoreError as error:
-                said = {"partitions": len(leases), "error": str(error)}
-                log.warning("partitions not released, their leases end by themselves", extra=said)
+                log.warning("partitions not released, their leases end", extra={"partitions": len(leases), "error": str(error)})
 
     def _released(self, leases: Sequence[Lease]) -> None:
         self.releasing = False

@@ -49,6 +49,7 @@ class Slot:
     def call(self, worker: str) -> scripts.Call[AcquireAnswer]:
         """The acquire; sent again with the same nonce until it is answered."""
         options = self.processor.options
+        self.freed = False
         self.nonce = self.nonce or secrets.token_hex(8).encode()
         return scripts.acquire(
             self.keys, options.name, worker=worker, nonce=self.nonce, lease=options.lock_expiry, start=options.start
