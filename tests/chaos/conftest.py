@@ -1,6 +1,7 @@
 """Runs that wait most of their time: those of a module go on side by side, ahead of the tests that ask what came of them."""
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +18,11 @@ Run = Callable[[Path], Awaitable[Any]]
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     """The `run` of each test of this module that is to be run, by the test's id; each has a thread and a loop."""
+    folder = tmp_path_factory.mktemp("chaos")
 
     def go(run: Run) -> Any:
         async def to_its_end() -> Any:
-            return await run(tmp_path_factory.mktemp("chaos"))
+            return await run(Path(tempfile.mkdtemp(dir=folder)))  # pytest's own way is not for several threads
 
         return asyncio.run(to_its_end())
 

@@ -15,8 +15,8 @@ async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., World]]:
     """Makes the world of a test, on a server; none of its processes outlives the test."""
     worlds: list[World] = []
 
-    def make(server: Server, **options: Any) -> World:
-        worlds.append(World.of(server, tmp_path, **options))
+    def make(server: Server, folder: Path = tmp_path, **options: Any) -> World:
+        worlds.append(World.of(server, folder, **options))
         return worlds[-1]
 
     yield make
