@@ -44,6 +44,8 @@ class Memory:
         return False
 
     def excuses(self, error: RecordError) -> bool:
+        if self.excused:
+            self.position.done(1)
         return self.excused
 
     def hold(self, *entries: Sequence[bytes]) -> None:
