@@ -14,7 +14,7 @@ _HOMES = {
     "App": "runnel.app",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
-    "Event": "runnel.events",
+    "Event": "runnel.event",
     "Events": "runnel.events",
     "ExceptionPolicy": "runnel.policy",
     "Gzip": "runnel.records",

@@ -13,7 +13,8 @@ from runnel.errors import (
     StreamFull,
     TimedOut,
 )
-from runnel.events import Event, Events
+from runnel.event import Event
+from runnel.events import Events
 from runnel.interfaces import Compressor, Middleware, Serializer
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor

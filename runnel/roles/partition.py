@@ -20,6 +20,7 @@ from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
 from runnel.retry import Retry, pause
+from runnel.roles.attempts import Attempts
 from runnel.roles.committer import CommitterMessage, Dirty
 from runnel.roles.failing import EventFailed, goes_on
 from runnel.roles.lease import Lease
@@ -77,10 +78,7 @@ class Partition(Actor[PartitionMessage]):
     """What the function was called with: events of the log, or parked ones."""
     undecodable: RecordError | None = None
     failed: EventFailed | None = None
-    failed_xid: bytes | None = None
-    attempts: int = 0
-    earlier: int = 0
-    """How often the batch was tried whose events are now tried one by one."""
+    attempts: Attempts = field(factory=Attempts)
     alarm: Alarm | None = None
     retries: int = 0
 
@@ -159,8 +157,7 @@ class Partition(Actor[PartitionMessage]):
     @property
     def attempt(self) -> int:
         """Which attempt the next event is: 1, or more if it was out before and was not done."""
-        tries = self.attempts if self._next_xid() == self.failed_xid else 0
-        return tries + 1 + self._with_batch
+        return self.attempts.next(self.position)
 
     async def fill(self, timeout: float | None = None) -> bool:
         """Take the next events in hand. False when there are none: time is up, the partition is to stop, or to do else."""
@@ -209,7 +206,7 @@ class Partition(Actor[PartitionMessage]):
         if not goes_on(self.policy):
             self.undecodable = error
             return False
-        self._count_attempt()
+        self.attempts.failed(self.position)
         if self._pass_over(1, error):
             return True
         self.undecodable = error  # there is no room for it, for now
@@ -227,10 +224,6 @@ class Partition(Actor[PartitionMessage]):
     @property
     def _next_id(self) -> str:
         return self.lease.event_id(self.position.entries[self.position.at][0])
-
-    def _next_xid(self) -> bytes | None:
-        position = self.position
-        return position.entries[position.at][0] if position.left else None
 
     # ── the function ──
 
@@ -270,12 +263,12 @@ class Partition(Actor[PartitionMessage]):
         """
         error = failed.__cause__
         assert isinstance(error, Exception)
-        seconds = None if self.undecodable else pause(self._retry, error, self.attempts, random.random())
+        seconds = None if self.undecodable else pause(self._retry, error, self.attempts.times, random.random())
         if seconds is None:
             self.failed = failed
             raise failed
         self.retries += 1
-        fields = {**self.lease.log_fields, "entry": self._next_id, "attempt": self._tried}
+        fields = {**self.lease.log_fields, "entry": self._next_id, "attempt": self.attempts.tried(self.position)}
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
         self.position.out = 0
         await self._wait(seconds)
@@ -299,18 +292,13 @@ class Partition(Actor[PartitionMessage]):
             self.cancel_timer(TimeIsUp)
 
     def _failed(self, error: Exception) -> RunnelError:
-        self._count_attempt()
+        self.attempts.failed(self.position)
         name, position = self.lease.processor.options.name, self.position
         if not position.out:
             return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
         more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
         said = f"processor {name!r}: event {self._next_id}{more} failed: {type(error).__name__}: {error}"
         return EventFailed(said, position.out)
-
-    def _count_attempt(self) -> None:
-        xid = self._next_xid()
-        self.attempts = self.attempts + 1 if xid == self.failed_xid else 1
-        self.failed_xid = xid
 
     # ── events that failed for good ──
 
@@ -319,33 +307,24 @@ class Partition(Actor[PartitionMessage]):
         """What becomes of them."""
         return self.lease.processor.options.exception_policy
 
-    @property
-    def _with_batch(self) -> int:
-        return self.earlier if self.position.singly else 0
-
-    @property
-    def _tried(self) -> int:
-        """How often the event that has failed was tried."""
-        return self.attempts + self._with_batch
-
     def _pass_over(self, events: int, error: Exception) -> bool:
-        if not self.passing.failed(events, error, self._tried):
+        if not self.passing.failed(events, error, self.attempts.tried(self.position)):
             return False
         if self.position.singly and events > 1:
-            self.earlier, self.attempts = self.attempts, 0
+            self.attempts.singly()
         return True
 
     async def _called_too_early(self, cursor: bytes) -> None:
         """The function ended although there may be more: call it again, but not ever faster if it gets nowhere."""
         if self.position.cursor != cursor:
-            self.attempts = 0
-        self._count_attempt()
+            self.attempts.times = 0
+        self.attempts.failed(self.position)
         self.position.out = 0
-        if self.attempts > 1:
-            if self.attempts == 2 or not self.attempts % SELDOM:
+        if (calls := self.attempts.times) > 1:
+            if calls == 2 or not calls % SELDOM:
                 log.warning(
                     "function ended without doing an event, and is called again: "
                     "it must loop over its events, as in `async for record in events.records()`",
                     extra=self.lease.log_fields,
                 )
-            await self.clock.sleep(min(0.01 * 2 ** min(self.attempts, 10), 1.0))
+            await self.clock.sleep(min(0.01 * 2 ** min(calls, 10), 1.0))

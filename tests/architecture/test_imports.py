@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"errors", "clock", "version", "signals"},
     {"actors", "records", "store"},
     {
-        *("app", "stream", "processor", "events", "producer", "position", "settings", "policy", "interfaces"),
+        *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
         *("assignment", "breath", "alarm", "pipeline", "retry", "failed"),
         *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
@@ -38,7 +38,7 @@ ISLANDS = ("actors", "records", "store")
 """Of one layer, but strangers to each other."""
 
 LONGEST = 320
-LONGER = {"roles/partition.py": 355, "events.py": 392, "actors/cell.py": 370, "store/guardian.py": 350}
+LONGER = {"roles/partition.py": 332, "actors/cell.py": 370, "store/guardian.py": 350}
 """Files that are too long, and by how much: to be split, not to grow."""
 
 OWN_TIME = {"clock.py", "store/guardian.py", "store/embedded.py"}
