@@ -131,6 +131,7 @@ class App:
         lock_expiry: Duration | None = None,
         grace_period: Duration | None = None,
         max_parked: int | None = None,
+        max_crashes: int | None = None,
         prefetch_count: int | None = None,
         prefetch_bytes: int | None = None,
         join_delay: Duration | None = None,
@@ -151,6 +152,7 @@ class App:
             lock_expiry: How long a worker that vanished holds its partitions (4 s).
             grace_period: How long an event may still take when its partition is given away (8 s).
             max_parked: How many events of a partition may be parked; then it pauses (10,000).
+            max_crashes: How many workers in a row may be lost at an event before it runs alone (3).
             prefetch_count: How many events of a partition are read ahead (256).
             prefetch_bytes: How many bytes of events a worker reads ahead, over all partitions (16 MiB).
             join_delay: How long a worker waits before it takes partitions (0).
@@ -176,6 +178,7 @@ class App:
                 lock_expiry=_seconds(lock_expiry, default.default_lock_expiry),
                 grace_period=_seconds(grace_period, default.default_grace_period),
                 max_parked=_or(max_parked, default.default_max_parked),
+                max_crashes=_or(max_crashes, default.default_max_crashes),
                 prefetch_count=_or(prefetch_count, default.default_prefetch_count),
                 prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
                 join_delay=_seconds(join_delay, default.default_join_delay),
@@ -251,9 +254,7 @@ class App:
                         await self.check_stream(stream)
                         session.checked.add(options)
             except TimeoutError:
-                raise StoreUnavailable(
-                    f"{session.store.where} did not answer within {self.send_timeout:g} s"
-                ) from None
+                raise StoreUnavailable(f"{session.store.where} did not answer within {self.send_timeout:g} s") from None
         if session.producer is None:
             session.producer = Producer(session.store.link(), self.clock)
         return session.producer
@@ -292,8 +293,7 @@ class App:
 
     def _session(self) -> _Session:
         loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
+        if (session := self._sessions.get(loop)) is None:
             session = self._sessions[loop] = _Session(Store(self.settings.redis_url, self.clock))
         return session
 

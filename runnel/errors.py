@@ -7,6 +7,7 @@
     ├── Reject                  a handler: do not try this event again, the policy decides
     ├── RetryLater              a handler: try this event again, but not now
     ├── TimedOut                the author of a handler: an event took longer than its processor's `timeout`
+    ├── WorkerCrashed           the author of a handler: workers are lost whenever they run an event, even alone
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
     ├── LagTooHigh              operations: processors do not keep up
     ├── StillOwned              operations: a worker runs what is to be deleted
@@ -61,6 +62,10 @@ class RetryLater(RunnelError):
 
 class TimedOut(RunnelError, TimeoutError):
     """An event, or a batch, took longer in the function than its processor's `timeout`."""
+
+
+class WorkerCrashed(RunnelError):
+    """An event is not run any more: several workers in a row died, or hung, when they ran it, the last one ran it alone."""
 
 
 class HandlerFailed(RunnelError):

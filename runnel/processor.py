@@ -27,6 +27,7 @@ class ProcessorOptions:
     lock_expiry: float
     grace_period: float
     max_parked: int
+    max_crashes: int
     prefetch_count: int
     prefetch_bytes: int
     join_delay: float
@@ -35,7 +36,7 @@ class ProcessorOptions:
     def __attrs_post_init__(self) -> None:
         if self.start not in ("earliest", "latest"):
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
-        for name in ("lock_expiry", "max_parked", "prefetch_count", "prefetch_bytes"):
+        for name in ("lock_expiry", "max_parked", "max_crashes", "prefetch_count", "prefetch_bytes"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
         if self.timeout is not None and self.timeout <= 0:

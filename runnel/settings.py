@@ -118,6 +118,7 @@ class Settings:
     default_lock_expiry: float = field(default=4.0, converter=seconds, validator=_positive())
     default_grace_period: float = field(default=8.0, converter=seconds, validator=_positive(above=False))
     default_max_parked: int = field(default=10_000, converter=whole, validator=_positive())
+    default_max_crashes: int = field(default=3, converter=whole, validator=_positive())
     default_prefetch_count: int = field(default=256, converter=whole, validator=_positive())
     default_prefetch_bytes: int = field(default=16 * 2**20, converter=whole, validator=_positive())
     default_join_delay: float = field(default=0.0, converter=seconds, validator=_positive(above=False))

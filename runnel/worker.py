@@ -15,6 +15,7 @@ from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.processor import Processor
+from runnel.roles.care import Turns
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
 from runnel.roles.heart import Heart, beat_interval
 from runnel.roles.leader import Leader
@@ -183,6 +184,8 @@ class Worker:
             lambda: Leader(duties, supervision, heart, min(leases)), name="leader", supervision=supervision
         )
 
+        turns = Turns()
+
         def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
             return Member(
                 worker=self.id,
@@ -209,7 +212,7 @@ class Worker:
         )
         for processor in processors:
             system.spawn(
-                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]
+                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link, turns),  # type: ignore[misc]
                 name=processor.options.name,
                 mailbox=CONTROL_MAILBOX,
                 supervision=supervision,

@@ -197,7 +197,9 @@ GUARDS = [
     Guard("append", "#!lua\n", "#!lua flags=allow-oom\n", "append: refused when the server is full"),
     *(
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
-        for name in ("acquire", "commit", "move", "register", "release", "renew", "reset", "trim", "unregister")
+        for name in (
+            *("acquire", "commit", "move", "register", "release", "renew", "reset", "suspect", "trim", "unregister"),
+        )
     ),
 ]
 

@@ -25,7 +25,7 @@ from runnel.roles.slot import Slot
 from runnel.store import scripts
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
+from runnel.store.scripts import AcquireAnswer, Acquired, Call, Held, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -67,17 +67,7 @@ class _Released:
 
 
 CoordinatorMessage = (
-    Ready
-    | Wanted
-    | Freed
-    | Disowned
-    | Fenced
-    | Halt
-    | Leave
-    | _LookAround
-    | _Acquired
-    | _Unanswered
-    | _Released
+    Ready | Wanted | Freed | Disowned | Fenced | Halt | Leave | _LookAround | _Acquired | _Unanswered | _Released
 )
 
 
@@ -305,11 +295,14 @@ class Coordinator(Actor[CoordinatorMessage]):
                 await lease.lock.writer.acquire()
                 stack.callback(lease.lock.writer.release)
             try:
-                calls = [scripts.release(lease.keys, lease.processor.options.name, lease.token) for lease in leases]
-                await self.link.run(calls, timeout=timeout)
+                await self.link.run([self._release_of(lease) for lease in leases], timeout=timeout)
                 await post(self.link, self.app, released(leases))
             except StoreError as error:
                 log.warning("partitions not released, their leases end", extra={"partitions": len(leases), "error": str(error)})
+
+    def _release_of(self, lease: Lease) -> Call[bool]:
+        is_void = self.slots[lease.place].is_void
+        return scripts.release(lease.keys, lease.processor.options.name, lease.token, lost=is_void)
 
     def _released(self, leases: Sequence[Lease]) -> None:
         self.releasing = False

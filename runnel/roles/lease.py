@@ -12,6 +12,9 @@ from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Acquired, Call, Token
 
+ROOM = 2
+"""How many batches a partition holds: one in hand, and the next."""
+
 
 @define(eq=False)
 class Lease:
@@ -27,6 +30,8 @@ class Lease:
         count_before: How many entries were done when the lease was taken.
         renewal: The call that prolongs it.
         worker: Whose it is.
+        crashes: How many owners in a row were lost before, since the last commit.
+        culprit: The event that ran alone when the last of them was lost, until it is treated: it must not run again.
         parking: What is parked of the partition.
         replay: The parked events that run again just now.
         lost: Whether it is void: nothing may be committed under it any more.
@@ -44,6 +49,8 @@ class Lease:
     count_before: int
     renewal: Call[bool]
     worker: str
+    crashes: int = 0
+    culprit: bytes | None = None
     parking: Parking = field(factory=Parking)
     replay: Replay | None = None
     lost: bool = False
@@ -62,6 +69,8 @@ class Lease:
             deadline=deadline,
             worker=worker,
             count_before=acquired.count,
+            crashes=acquired.crashes,
+            culprit=acquired.culprit,
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
         lease.parking.know(acquired.parked)
@@ -71,6 +80,26 @@ class Lease:
     def current(self) -> Position:
         """The events in hand: of the log, or parked ones that run again."""
         return self.replay or self.position
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether each event is committed before the next is handed out: any may have been out when an owner was lost."""
+        return bool(self.crashes or self.culprit) and self.number < ROOM * self.processor.options.prefetch_count
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether the next event runs alone. With the first commit the suspicion is gone."""
+        return self.crashes >= self.processor.options.max_crashes and not self.number
+
+    @property
+    def next_xid(self) -> bytes:
+        """The id in the log of the next event in hand."""
+        return self.current.entries[self.current.at][0]
+
+    @property
+    def next_id(self) -> str:
+        """The id in the app of the next event in hand."""
+        return self.event_id(self.next_xid)
 
     def event_id(self, xid: bytes) -> str:
         """An event's id in the app."""

@@ -104,8 +104,8 @@ class Replay(Position):
             self.told += 1
 
 
-async def load(link: Link, parked: bytes, key: bytes, main: Position) -> Replay | None:
-    """The first parked events of a key; None: there are none.
+async def load(link: Link, parked: bytes, key: bytes, main: Position, most: int = CHUNK) -> Replay | None:
+    """The first parked events of a key, at most so many; None: there are none.
 
     Raises:
         StoreError: The server cannot be reached, or refuses.
@@ -113,11 +113,11 @@ async def load(link: Link, parked: bytes, key: bytes, main: Position) -> Replay 
     ids: list[bytes] = []
     entries: list[Entry] = []
     after = b"-"
-    while len(ids) < CHUNK:
+    while len(ids) < most:
         page = await link.command("XRANGE", parked, after, "+", "COUNT", PAGE)
         for parked_id, fields in page:
             xid, own, _ = restored(fields)
-            if key_of(own) == key and len(ids) < CHUNK:
+            if key_of(own) == key and len(ids) < most:
                 ids.append(parked_id)
                 entries.append((xid, own))
         if len(page) < PAGE:

@@ -19,8 +19,9 @@ from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
-from runnel.retry import Retry, pause
+from runnel.retry import pause
 from runnel.roles.attempts import Attempts
+from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty
 from runnel.roles.failing import EventFailed, goes_on
 from runnel.roles.lease import Lease
@@ -63,6 +64,7 @@ class Partition(Actor[PartitionMessage]):
         reader: Feeds it.
         committer: Hears of what is done.
         link: Reads what is parked.
+        turns: Those of the worker's partitions at events that may kill it.
     """
 
     clear_mailbox_on_restart = True  # the reader goes back to the position, and reads all that again
@@ -71,9 +73,11 @@ class Partition(Actor[PartitionMessage]):
     reader: "ActorRef[ReaderMessage]"
     committer: "ActorRef[CommitterMessage]"
     link: Link
+    turns: Turns
     feed: Feed | None = None
     batches_in_hand: int = 0
     passing: Passing = field(init=False)
+    care: Care = field(init=False)
     running: Position | None = None
     """What the function was called with: events of the log, or parked ones."""
     undecodable: RecordError | None = None
@@ -85,6 +89,8 @@ class Partition(Actor[PartitionMessage]):
     async def on_start(self) -> None:
         self.passing = Passing(self.lease, self.committer, self.link, self.clock)
         self.passing.end_replay()
+        self.care = Care(self.passing, self.turns, self._wait)
+        self.turns.leave(self.lease)
         position = self.lease.position
         position.forget()
         position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
@@ -94,6 +100,7 @@ class Partition(Actor[PartitionMessage]):
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
+        self.turns.leave(self.lease)
         self.reader.tell_nowait(Unfeed(lease=self.lease))
 
     async def run(self) -> None:
@@ -104,13 +111,18 @@ class Partition(Actor[PartitionMessage]):
                 self.position.out = 0  # it stays the next one
         while not self._is_ending:
             parking = self.lease.parking
-            if self.lease.replay is None and parking.released:
+            if self.lease.replay is None and parking.released and (not self.lease.culprit or parking.is_full):
                 await self.passing.begin_replay()
                 continue
             if self.lease.replay is None and parking.is_full:
                 await self._pause()
                 continue
             position = self.running = self.position
+            if self.lease.culprit:
+                await self._treat_culprit()
+                continue
+            if self.lease.is_careful and position.left:
+                await self.care.step()
             cursor = position.cursor
             try:
                 await self._call_function()
@@ -121,6 +133,12 @@ class Partition(Actor[PartitionMessage]):
                 self.passing.end_replay()
             if not (self._is_ending or self.position is not position or parking.is_full or parking.released):
                 await self._called_too_early(cursor)
+
+    async def _treat_culprit(self) -> None:
+        while self.care.is_ahead and not self.passing.advance():
+            await self._hear(None)
+        if (error := await self.care.treat()) is not None:
+            raise self._failed(error) from error
 
     async def _pause(self) -> None:
         """Wait until more events may be parked, or some may run again."""
@@ -133,18 +151,15 @@ class Partition(Actor[PartitionMessage]):
         return self.is_stopping or self.lease.position.closing
 
     def statistics(self) -> dict[str, object]:
-        position, parking, passing = self.lease.position, self.lease.parking, self.passing
+        position = self.lease.position
         return {
             "done": position.count - self.lease.count_before,
             "cursor": position.cursor.decode(),
             "count": position.count,
-            "buffered": position.left + len(passing.behind),
+            "buffered": position.left + len(self.passing.behind),
             "retries": self.retries,
-            "dropped": passing.dropped,
-            "dead": passing.buried,
-            "parked": parking.events,
-            "parked_keys": len(parking.keys),
-            "paused": parking.is_full,
+            **self.passing.statistics(),
+            **self.care.statistics(),
         }
 
     # ── what events need ──
@@ -163,14 +178,16 @@ class Partition(Actor[PartitionMessage]):
         """Take the next events in hand. False when there are none: time is up, the partition is to stop, or to do else."""
         if self.lease.replay is not None or self.running is not self.position:
             return False  # what is parked was in hand as a whole
-        if self.position.is_crowded:
-            await self.passing.settle()
+        if self.position.is_crowded or self.lease.is_careful:
+            await self.care.settle()
         until = None if timeout is None else self.clock.monotonic() + timeout
         left = self.position.left
         try:
             while self.position.left == left and not self.passing.advance():
                 if self.passing.behind or self.lease.parking.released or not await self._hear(until):
                     return False
+            if self.lease.is_careful:
+                await self.care.step()
         except ActorStopping:
             return False
         return True
@@ -203,7 +220,7 @@ class Partition(Actor[PartitionMessage]):
 
     def excuses(self, error: RecordError) -> bool:
         """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""
-        if not goes_on(self.policy):
+        if not goes_on(self.passing.policy):
             self.undecodable = error
             return False
         self.attempts.failed(self.position)
@@ -221,10 +238,6 @@ class Partition(Actor[PartitionMessage]):
             if was_full:
                 self.reader.tell_nowait(Room(feed=feed))
 
-    @property
-    def _next_id(self) -> str:
-        return self.lease.event_id(self.position.entries[self.position.at][0])
-
     # ── the function ──
 
     async def _call_function(self) -> None:
@@ -233,7 +246,8 @@ class Partition(Actor[PartitionMessage]):
             self, processor.stream, self.lease.keys.number, processor.options.name, processor.options.middleware
         )
         self.undecodable = None
-        alarm = self.alarm = self._alarm()
+        limit = processor.options.timeout
+        alarm = self.alarm = None if limit is None else Alarm(self.clock, limit)
         failure: Exception | None = None
         try:
             await processor.function(events)
@@ -251,10 +265,6 @@ class Partition(Actor[PartitionMessage]):
         if (failure := self.undecodable or failure) is not None:
             raise self._failed(failure) from failure
 
-    def _alarm(self) -> Alarm | None:
-        limit = self.lease.processor.options.timeout
-        return None if limit is None else Alarm(self.clock, limit)
-
     async def _try_again(self, failed: EventFailed) -> None:
         """Wait until the failed event may be tried again.
 
@@ -263,19 +273,16 @@ class Partition(Actor[PartitionMessage]):
         """
         error = failed.__cause__
         assert isinstance(error, Exception)
-        seconds = None if self.undecodable else pause(self._retry, error, self.attempts.times, random.random())
+        retry = self.lease.processor.options.retry
+        seconds = None if self.undecodable else pause(retry, error, self.attempts.times, random.random())
         if seconds is None:
             self.failed = failed
             raise failed
         self.retries += 1
-        fields = {**self.lease.log_fields, "entry": self._next_id, "attempt": self.attempts.tried(self.position)}
+        fields = {**self.lease.log_fields, "entry": self.lease.next_id, "attempt": self.attempts.tried(self.position)}
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
         self.position.out = 0
         await self._wait(seconds)
-
-    @property
-    def _retry(self) -> Retry | None:
-        return self.lease.processor.options.retry
 
     async def _wait(self, seconds: float) -> None:
         """Let time pass, and take in hand what comes meanwhile.
@@ -297,15 +304,10 @@ class Partition(Actor[PartitionMessage]):
         if not position.out:
             return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
         more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
-        said = f"processor {name!r}: event {self._next_id}{more} failed: {type(error).__name__}: {error}"
+        said = f"processor {name!r}: event {self.lease.next_id}{more} failed: {type(error).__name__}: {error}"
         return EventFailed(said, position.out)
 
     # ── events that failed for good ──
-
-    @property
-    def policy(self) -> ExceptionPolicy:
-        """What becomes of them."""
-        return self.lease.processor.options.exception_policy
 
     def _pass_over(self, events: int, error: Exception) -> bool:
         if not self.passing.failed(events, error, self.attempts.tried(self.position)):

@@ -15,7 +15,7 @@ from runnel.failed import kept
 from runnel.policy import ExceptionPolicy
 from runnel.roles.committer import CommitterMessage, Settle
 from runnel.roles.lease import Lease
-from runnel.roles.parking import Entry, Parking, Replay, load
+from runnel.roles.parking import CHUNK, Entry, Parking, Replay, load
 from runnel.store import moves
 from runnel.store.link import Link
 from runnel.store.moves import Bury, Hold
@@ -53,10 +53,20 @@ class Passing:
         """What becomes of events that failed for good."""
         return self.lease.processor.options.exception_policy
 
+    def statistics(self) -> dict[str, object]:
+        """What the tree shows of it."""
+        return {
+            "dropped": self.dropped,
+            "dead": self.buried,
+            "parked": self.parking.events,
+            "parked_keys": len(self.parking.keys),
+            "paused": self.parking.is_full,
+        }
+
     def failed(self, events: int, error: Exception, attempts: int) -> bool:
         """Go on behind the next events, which have failed. False when they cannot be passed over yet: there is no room."""
         position = self.lease.current
-        fields = {**self.lease.log_fields, "entry": self.lease.event_id(position.entries[position.at][0])}
+        fields = {**self.lease.log_fields, "entry": self.lease.next_id}
         if self.policy is ExceptionPolicy.IGNORE:
             self.dropped += events
             log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
@@ -103,17 +113,23 @@ class Passing:
 
     def take_in(self, entries: list[Entry]) -> None:
         """These were read."""
-        if self.behind or self.parking.keys:
+        if self.behind or self.parking.keys or self.lease.is_careful:
             self.behind += entries
         else:
             self.lease.position.take_in(entries)
 
     def advance(self) -> bool:
-        """Take in hand what lies behind, up to the next event of a parked key; park what comes first. False: none is left."""
+        """Take in hand what lies behind, up to the next event of a parked key; park what comes first. False: none is left.
+
+        One event, to be handed out singly, where care is taken (care.py).
+        """
         position, parking = self.lease.position, self.parking
         while self.behind:
             if not (count := parking.run_of(self.behind, parked=True)):
-                count = parking.run_of(self.behind, parked=False)
+                if self.lease.is_careful:
+                    count = position.singly = 1
+                else:
+                    count = parking.run_of(self.behind, parked=False)
                 position.take_in(self.behind[:count])
                 del self.behind[:count]
                 return True
@@ -143,7 +159,8 @@ class Passing:
         """
         await self.settle()
         key, parked = min(self.parking.released), self.lease.keys.parked(self.lease.processor.options.name)
-        self.lease.replay = await load(self.link, parked, key, self.lease.position)
+        most = 1 if self.lease.is_careful else CHUNK
+        self.lease.replay = await load(self.link, parked, key, self.lease.position, most)
         if self.lease.replay is None:
             log.info("parked key is free", extra={**self.lease.log_fields, "key": key.decode(errors="replace")})
             self.parking.free(key)

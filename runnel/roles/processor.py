@@ -11,14 +11,15 @@ from typing import Never
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
-from runnel.errors import HandlerFailed
+from runnel.errors import HandlerFailed, WorkerCrashed
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
+from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
 from runnel.roles.failing import EventFailed, directive
-from runnel.roles.lease import Lease
+from runnel.roles.lease import ROOM, Lease
 from runnel.roles.partition import Partition, PartitionMessage
-from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
+from runnel.roles.reader import Reader, ReaderMessage, Unfeed
 from runnel.store.link import Link
 from runnel.store.moves import Stop
 
@@ -93,11 +94,13 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         processor: Its declaration.
         coordinator: Who gives and takes leases.
         open_link: Makes a connection.
+        turns: Those of the worker's partitions at events that may kill it.
     """
 
     processor: Processor
     coordinator: "ActorRef[Ready | Disowned | Halt | Fenced]"
     open_link: Callable[[], Link]
+    turns: Turns
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
     link: Link | None = None
@@ -153,7 +156,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert link is not None
         self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer, link),
+            lambda: Partition(lease, reader, committer, link, self.turns),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=ROOM,
             supervision=supervision(self.processor.options.exception_policy),
@@ -188,7 +191,9 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
         if not isinstance(error, EventFailed):
             return
-        if self.processor.options.exception_policy is ExceptionPolicy.QUARANTINE:
+        policy = self.processor.options.exception_policy
+        # Under HALT too: the worker would stop, and the next one, and the next, for an event that nobody runs any more.
+        if policy is ExceptionPolicy.QUARANTINE or isinstance(error.__cause__, WorkerCrashed):
             if lease is not None:
                 self.pipe_to_self(self._quarantine(lease, error), lambda _: _Gone(lease))
         else:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreUnavailable
 from runnel.processor import ProcessorOptions
-from runnel.roles.lease import Lease
+from runnel.roles.lease import ROOM, Lease
 from runnel.store.link import Link
 
 log = logging.getLogger(__name__)
@@ -26,9 +26,6 @@ Leaving a blocked XREAD costs two round trips, which a partition that is hot wou
 
 RETRY = 0.05
 """Seconds until the reader tries again to get out of an XREAD when the server is away."""
-
-ROOM = 2
-"""How many batches a partition holds: one in hand, and the next."""
 
 
 # ── messages ──

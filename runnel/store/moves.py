@@ -137,6 +137,12 @@ def revive(keys: PartitionKeys, processor: str, entries: Iterable[tuple[bytes, b
     return Call(SCRIPTS["revive"], keys_used, tuple(part for entry in entries for part in entry), int)
 
 
+def suspect(keys: PartitionKeys, processor: str, token: Token, entry: bytes) -> Call[bool]:
+    """Note which event is about to run alone, by its id in the log; False when the token is void."""
+    args = (token.epoch, token.nonce, entry)
+    return Call(SCRIPTS["suspect"], (keys.slot(processor),), args, lambda reply: reply == b"OK")
+
+
 def reopen(keys: PartitionKeys, processor: str) -> Call[bool]:
     """Let a partition that is stopped be acquired again; False when it was not."""
     return Call(SCRIPTS["reopen"], (keys.slot(processor),), (), bool)

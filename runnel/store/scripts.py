@@ -68,6 +68,10 @@ class Acquired:
     cursor: bytes
     count: int
     parked: ParkedNow = ParkedNow()
+    crashes: int = 0
+    """How many owners in a row were lost since the last commit, while something waited."""
+    culprit: bytes | None = None
+    """The event that ran alone when the last of them was lost."""
 
 
 @frozen
@@ -177,7 +181,9 @@ def acquire(
             return Held(reply[1].decode(), reply[2] / 1000)
         if reply[0] == b"STOPPED":
             return Stopped(reply[1].decode())
-        return Acquired(Token(reply[1], nonce), reply[2], int(reply[3]), ParkedNow.of(reply[4:]))
+        crashes, culprit, *parked = reply[4:]
+        token = Token(reply[1], nonce)
+        return Acquired(token, reply[2], int(reply[3]), ParkedNow.of(parked), crashes, culprit or None)
 
     args = (processor, worker, nonce, b"%d" % round(lease * 1000), start)
     keys_used = (keys.slot(processor), keys.cursors, keys.log, *keys.of_parked(processor))
@@ -190,9 +196,9 @@ def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Ca
     return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
-def release(keys: PartitionKeys, processor: str, token: Token) -> Call[bool]:
-    """Give a partition back; False when the token is void."""
-    args = (token.epoch, token.nonce, processor)
+def release(keys: PartitionKeys, processor: str, token: Token, *, lost: bool = False) -> Call[bool]:
+    """Give a partition back (`lost`: its lease was over before that); False when the token is void."""
+    args = (token.epoch, token.nonce, processor, "lost" if lost else "done")
     return Call(SCRIPTS["release"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
@@ -270,6 +276,10 @@ class Look:
     parked: int = 0
     parked_keys: int = 0
     dead: int = 0
+    crashes: int = 0
+    """How many owners in a row were lost since the last commit."""
+    suspect: str | None = None
+    """The event that runs alone for it, if one does."""
     stopped: str | None = None
     """Why nobody may own the partition."""
 
@@ -293,7 +303,9 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             parked=reply[11],
             parked_keys=reply[12],
             dead=reply[13],
-            stopped=reply[14].decode() if len(reply) > 14 and reply[14] is not None else None,
+            crashes=reply[14],
+            suspect=reply[15].decode() or None,
+            stopped=reply[16].decode() if len(reply) > 16 and reply[16] is not None else None,
         )
 
     keys_used = (*(keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)), *keys.of_parked(processor)[:2])

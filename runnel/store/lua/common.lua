@@ -66,6 +66,14 @@ local function chained(slot, epoch, nonce, number)
   return 'OK'
 end
 
+-- How many owners in a row were lost, not released, since the last commit; the event that runs alone; the one that ran alone
+-- when its owner was lost ('' where there is none). A commit of the present term (its number is not 0 then) clears all three.
+local function suspicion(slot)
+  local held = redis.call('HMGET', slot, 'number', 'crashes', 'suspect', 'culprit')
+  if tonumber(held[1] or '0') > 0 then return 0, '', '' end
+  return tonumber(held[2] or '0'), held[3] or '', held[4] or ''
+end
+
 -- Where a processor starts that has no cursor yet: before all that is there, or behind it.
 local function register(cursors, log, slot, processor, start)
   local last, added, length = extent(log)

@@ -15,5 +15,6 @@ end
 redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])
 redis.call('HINCRBY', slot, 'epoch', 1)
 redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)
+redis.call('HDEL', slot, 'crashes', 'suspect', 'culprit')
 mirror(slot, cursors, log, ARGV[1], true)
 return redis.call('HGET', cursors, ARGV[1])

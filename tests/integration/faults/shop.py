@@ -5,6 +5,7 @@ What it does is said by a `Plan`, which travels to worker processes as JSON.
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from attrs import asdict, field, frozen
 
 from runnel import App, ExceptionPolicy, Record
 from tests.integration.faults.ledger import Ledger
+
+POISONED = 7
+"""The exit code of a process that an event has ended."""
 
 Style = Literal["records", "events", "take"]
 
@@ -54,6 +58,11 @@ class Plan:
     """Seconds for which a blocked event loop keeps its leases."""
     hold: int = -1
     """The number of the event, of every key, whose handler waits for the file `go`."""
+    poison: list[list[int]] = field(factory=list)
+    """Keys and numbers of the events whose handler ends the process."""
+    hang: bool = False
+    """Whether it blocks the event loop for longer than `patience` instead."""
+    max_crashes: int = 3
     fail: int = -1
     """The number of the event, of every key, whose handler fails."""
     work: float = 0.0
@@ -133,6 +142,11 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
         async def handle(sale: Sale) -> None:
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun", token)
             crash("handler")
+            if [sale.key, sale.number] in plan.poison:
+                if plan.hang:
+                    time.sleep(plan.patience + 3 * plan.lock_expiry)  # noqa: ASYNC251 - what users should not do, and do
+                else:
+                    os._exit(POISONED)
             time.sleep(plan.block)  # noqa: ASYNC251 - what users should not do, and do
             if plan.work:
                 await asyncio.sleep(plan.work)
@@ -172,5 +186,6 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
             grace_period=plan.grace_period,
             prefetch_count=plan.prefetch_count,
             join_delay=plan.join_delay,
+            max_crashes=plan.max_crashes,
         )(till)
     return app
