@@ -1,4 +1,4 @@
-"""Events that end the process that runs them: after some crashes they run alone, then the policy decides, and the rest goes on."""
+"""Events that end the process that runs them: they run alone in the end, then the policy decides, and the rest goes on."""
 
 import signal
 from collections.abc import Callable
@@ -31,7 +31,7 @@ async def runs_until(world: World, done: Callable[[], bool], most: int = 20) -> 
     """Start a worker, and another whenever one dies of an event. How many died, and the one that runs."""
     for died in range(most):
         process = world.start(f"worker{died}")
-        await wait_until(lambda: done() or not process.running, 30, what="workers get on")
+        await wait_until(lambda p=process: done() or not p.running, 30, what="workers get on")
         if process.running:
             return died, process
         assert await process.ended() == POISONED, process.log[-4000:]
@@ -126,7 +126,7 @@ async def test_leaving_politely_in_the_middle_of_a_slow_event_is_no_crash(shop: 
     await world.send([1], [0])
     for n in range(MAX + 2):
         process = world.start(f"worker{n}")
-        await wait_until(lambda n=n: len(world.ledger.begun()) == n + 1)  # type: ignore[misc]
+        await wait_until(lambda n=n: len(world.ledger.begun()) == n + 1)
         assert world.slot(0)["crashes"] == "0"
         process.signal(signal.SIGTERM)
         assert await process.ended() == 0
@@ -143,7 +143,7 @@ async def test_a_worker_that_is_killed_while_a_suspect_runs_and_before_is_all_it
     seen = []
     for n in range(MAX + 1):
         process = world.start(f"worker{n}")
-        await wait_until(lambda n=n: len(world.ledger.begun()) == n + 1)  # type: ignore[misc]
+        await wait_until(lambda n=n: len(world.ledger.begun()) == n + 1)
         seen.append((world.slot(0)["crashes"], bool(world.slot(0)["suspect"])))
         process.signal(signal.SIGKILL)
         await process.ended()
