@@ -144,6 +144,7 @@ GUARDS = [
     Guard("acquire", ", 'culprit', culprit", "", "crashes: the culprit is told"),
     Guard("common", "if tonumber(held[1] or '0') > 0 then return 0, '', '' end", "", "crashes: a commit clears them"),
     Guard("release", "if ARGV[4] ~= 'lost' then", "if true then", "crashes: given back when it was lost is one"),
+    Guard("release", "if ARGV[4] == 'well' then", "if true then", "crashes: given back idle leaves the count"),
     Guard("release", "'crashes', 0, ", "", "crashes: given back clears the count"),
     Guard("release", ", 'suspect', '')", ")", "crashes: given back clears the suspect"),
     Guard("reset", "redis.call('HDEL', slot, 'crashes', 'suspect', 'culprit')", "", "crashes: reset clears them"),

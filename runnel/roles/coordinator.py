@@ -22,10 +22,9 @@ from runnel.roles.lease import Lease, in_order
 from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
 from runnel.roles.slot import Slot
-from runnel.store import scripts
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import AcquireAnswer, Acquired, Call, Held, Stopped
+from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -272,6 +271,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
             log.warning("partition lost", extra={**lease.log_fields, "reason": why})
             slot.is_void = lease.lost = True
+            lease.went = "lost"
             slot.supervisor.tell_nowait(Disown(lease))
             self._renew_these()
 
@@ -295,14 +295,10 @@ class Coordinator(Actor[CoordinatorMessage]):
                 await lease.lock.writer.acquire()
                 stack.callback(lease.lock.writer.release)
             try:
-                await self.link.run([self._release_of(lease) for lease in leases], timeout=timeout)
+                await self.link.run([lease.release() for lease in leases], timeout=timeout)
                 await post(self.link, self.app, released(leases))
             except StoreError as error:
                 log.warning("partitions not released, their leases end", extra={"partitions": len(leases), "error": str(error)})
-
-    def _release_of(self, lease: Lease) -> Call[bool]:
-        is_void = self.slots[lease.place].is_void
-        return scripts.release(lease.keys, lease.processor.options.name, lease.token, lost=is_void)
 
     def _released(self, leases: Sequence[Lease]) -> None:
         self.releasing = False

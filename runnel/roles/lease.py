@@ -10,7 +10,7 @@ from runnel.processor import Processor
 from runnel.roles.parking import Parking, Replay
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Acquired, Call, Token
+from runnel.store.scripts import Acquired, Call, Token, Went
 
 ROOM = 2
 """How many batches a partition holds: one in hand, and the next."""
@@ -32,6 +32,7 @@ class Lease:
         worker: Whose it is.
         crashes: How many owners in a row were lost before, since the last commit.
         culprit: The event that ran alone when the last of them was lost, until it is treated: it must not run again.
+        went: What its release says about it: "idle", if owners were lost before, until it has come to its first event.
         parking: What is parked of the partition.
         replay: The parked events that run again just now.
         lost: Whether it is void: nothing may be committed under it any more.
@@ -51,6 +52,7 @@ class Lease:
     worker: str
     crashes: int = 0
     culprit: bytes | None = None
+    went: Went = "well"
     parking: Parking = field(factory=Parking)
     replay: Replay | None = None
     lost: bool = False
@@ -71,6 +73,7 @@ class Lease:
             count_before=acquired.count,
             crashes=acquired.crashes,
             culprit=acquired.culprit,
+            went="idle" if acquired.crashes else "well",
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
         lease.parking.know(acquired.parked)
@@ -119,6 +122,10 @@ class Lease:
     def renewed(self, sent_at: float) -> None:
         """A renewal sent at that moment was answered: it cannot have ended in Redis before this deadline."""
         self.deadline = sent_at + self.processor.options.lock_expiry
+
+    def release(self) -> Call[bool]:
+        """The call that gives the partition back."""
+        return scripts.release(self.keys, self.processor.options.name, self.token, self.went)
 
     @property
     def log_fields(self) -> dict[str, object]:

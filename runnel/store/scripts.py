@@ -17,11 +17,11 @@ from runnel.store.script import Script as Script
 
 Start = Literal["earliest", "latest"]
 Overflow = Literal["block", "reject", "drop_oldest"]
+Went = Literal["well", "idle", "lost"]
 CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
 
 START = b"0-0"
 """The cursor before all entries."""
-
 
 LARGEST = 2**64 - 1
 """The largest number that either part of an id may be."""
@@ -196,9 +196,9 @@ def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Ca
     return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
-def release(keys: PartitionKeys, processor: str, token: Token, *, lost: bool = False) -> Call[bool]:
-    """Give a partition back (`lost`: its lease was over before that); False when the token is void."""
-    args = (token.epoch, token.nonce, processor, "lost" if lost else "done")
+def release(keys: PartitionKeys, processor: str, token: Token, went: Went = "well") -> Call[bool]:
+    """Give it back ("idle": before its first event came; "lost": its lease was over before). False: the token is void."""
+    args = (token.epoch, token.nonce, processor, went)
     return Call(SCRIPTS["release"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 

@@ -120,8 +120,8 @@ class Walk:
                 )
             case Renew(epoch, nonce):
                 return scripts.renew(keys, PROCESSOR, _token(epoch, nonce), LEASE)
-            case Release(epoch, nonce, lost):
-                return scripts.release(keys, PROCESSOR, _token(epoch, nonce), lost=lost)
+            case Release(epoch, nonce, went):
+                return scripts.release(keys, PROCESSOR, _token(epoch, nonce), went)
             case Suspect(epoch, nonce, entry):
                 return moves.suspect(keys, PROCESSOR, _token(epoch, nonce), _id(entry))
             case Commit():

@@ -6,6 +6,7 @@ events in `commit`, and what a reset does to them) is here as the design has it.
 
 from typing import NamedTuple
 
+from runnel.store.scripts import Went
 from tests.model.guards import Guards
 from tests.model.state import NO_STATES, UNCOUNTED, Commit, Entry, Server, keys_of, overwritten, readable
 
@@ -32,11 +33,11 @@ class Renew(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Under a token. `lost`: by whoever finds that its lease was over before that."""
+    """Under a token. How its term went: "well", "idle" (nothing was run), "lost" (the lease was over before)."""
 
     epoch: int
     nonce: int
-    lost: bool = False
+    went: Went = "well"
 
 
 class Suspect(NamedTuple):
@@ -78,8 +79,8 @@ def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, s
                 return server, "FENCED"
             broken = "a released lease is held again" if server.released else server.broken
             return server._replace(held=True, broken=broken), "OK"
-        case Release(epoch, nonce, lost):
-            return _release(server, lost, guards) if holds(server, epoch, nonce, guards) else (server, "FENCED")
+        case Release(epoch, nonce, went):
+            return _release(server, went, guards) if holds(server, epoch, nonce, guards) else (server, "FENCED")
         case Suspect(epoch, nonce, entry):
             if not holds(server, epoch, nonce, guards):
                 return server, "FENCED"
@@ -179,13 +180,16 @@ def _judged(server: Server, guards: Guards) -> Server:
     )
 
 
-def _release(server: Server, lost: bool, guards: Guards) -> tuple[Server, str]:
+def _release(server: Server, went: Went, guards: Guards) -> tuple[Server, str]:
     nonce = 0 if "release clears nonce" in guards else server.nonce
     server = server._replace(held=False, nonce=nonce, released=True)
-    if lost or server.crashes == UNCOUNTED:
+    if went == "lost" or server.crashes == UNCOUNTED:
+        return server, "OK"
+    server = server._replace(owned=False)
+    if went == "idle":
         return server, "OK"
     noted = tuple(entry for entry in server.noted if entry != server.suspect)
-    server = server._replace(owned=False, noted=noted, lost=0)
+    server = server._replace(noted=noted, lost=0)
     return server._replace(crashes=0, suspect=0) if "release clears suspicion" in guards else server, "OK"
 
 

@@ -6,6 +6,7 @@ Each step that a request takes at the server says which and how it was answered,
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from runnel.store.scripts import Went
 from tests.model.guards import Guards
 from tests.model.owner import answered, committing, killers, owner, to_be_noted, unread, work
 from tests.model.scripts import (
@@ -242,14 +243,19 @@ def _owner(world: World, worker: Worker, guards: Guards) -> Iterator[Step]:
     server, answer = arrives(world.primary, request, guards)
     if server != world.primary:
         yield Step(f"{name} renews: OK", world._replace(primary=server), False, request, answer)
-    if world.faults:
-        release = Release(worker.epoch, worker.nonce)
+    for went in _ways_to_release(world, worker):
+        release = Release(worker.epoch, worker.nonce, went)
         server, answer = arrives(world.primary, release, guards)
-        yield Step(f"{name} releases", _fault(gone._replace(primary=server)), True, release, answer)
-    if world.faults and world.primary.crashes != UNCOUNTED:
-        release = Release(worker.epoch, worker.nonce, lost=True)
-        server, answer = arrives(world.primary, release, guards)
-        yield Step(f"{name} gives back what it has lost", _fault(gone._replace(primary=server)), True, release, answer)
+        yield Step(f"{name} releases, it went {went}", _fault(gone._replace(primary=server)), True, release, answer)
+
+
+def _ways_to_release(world: World, worker: Worker) -> list[Went]:
+    if not world.faults:
+        return []
+    if world.primary.crashes == UNCOUNTED:
+        return ["well"]
+    idle: list[Went] = ["idle"] if worker.crashes and not (worker.number or worker.waiting or worker.noted) else []
+    return ["well", "lost", *idle]
 
 
 def _reader(world: World, worker: Worker, guards: Guards) -> Iterator[Step]:

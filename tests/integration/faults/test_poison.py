@@ -112,7 +112,7 @@ async def test_killing_a_healthy_worker_again_and_again_makes_no_event_a_suspect
     for n in range(5):
         process = world.start(f"worker{n}")
         before = len(world.ledger.finished())
-        await wait_until(lambda p=process, b=before: len(world.ledger.finished()) > b + 5 and world.is_owner(p))  # type: ignore[misc]
+        await wait_until(lambda p=process, b=before: len(world.ledger.finished()) > b + 5 and world.is_owner(p))
         process.signal(signal.SIGKILL)
         await process.ended()
     world.start("last")

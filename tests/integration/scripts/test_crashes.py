@@ -118,9 +118,17 @@ async def test_whoever_gives_back_what_it_has_lost_is_counted(bench: Bench) -> N
     """As one whose handler has blocked for so long that it stood down by its own clock."""
     await bench.fill("1-0")
     token = (await acquired(bench, b"one")).token
-    assert await bench.run(scripts.release(bench.keys, PROCESSOR, token, lost=True))
+    assert await bench.run(scripts.release(bench.keys, PROCESSOR, token, "lost"))
     assert not await bench.renew(token)
     assert (await acquired(bench, b"two")).crashes == 1
+
+
+async def test_whoever_gives_it_back_before_it_has_run_anything_proves_nothing(bench: Bench) -> None:
+    await bench.fill("1-0")
+    await lose(bench, b"one", b"two")
+    token = (await acquired(bench, b"three")).token
+    assert await bench.run(scripts.release(bench.keys, PROCESSOR, token, "idle"))
+    assert (await acquired(bench, b"four")).crashes == 2
 
 
 async def test_a_reset_begins_anew(bench: Bench) -> None:
