@@ -45,6 +45,10 @@ class PartitionStatus:
     """How many keys these have."""
     dead: int
     """How many dead letters there are."""
+    crashes: int
+    """How many workers in a row were lost at its next event."""
+    suspect: str | None
+    """The event that runs alone for it, by its id in the log; None: none does."""
     stopped: str | None
     """Why it is quarantined; None: it is not."""
 
@@ -199,6 +203,8 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         parked=seen.parked,
         parked_keys=seen.parked_keys,
         dead=seen.dead,
+        crashes=seen.crashes,
+        suspect=seen.suspect,
         stopped=seen.stopped,
     )
 
