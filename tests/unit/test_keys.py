@@ -49,6 +49,7 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         moves.release_keys(keys, name, [b"k"]),
         moves.revive(keys, name, [(b"k", b"1-0")]),
         moves.reopen(keys, name),
+        moves.suspect(keys, name, token, b"1-0"),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),
         scripts.unregister(keys, name, force=True),
