@@ -94,9 +94,10 @@ class Care:
         await self.settle()
         if lease.number:
             return  # events have been committed since: nothing speaks against this one
-        while not self.turns.take(lease, alone=lease.is_suspected):
+        alone = lease.crashes >= lease.processor.options.max_crashes
+        while not self.turns.take(lease, alone=alone):
             await self.wait(TURN)
-        if lease.is_suspected:
+        if alone:
             log.warning("event runs alone: workers were lost at it", extra=self._fields)
             while not await self._noted():
                 await self.wait(TURN)

@@ -90,11 +90,6 @@ class Lease:
         return bool(self.crashes or self.culprit) and self.number < ROOM * self.processor.options.prefetch_count
 
     @property
-    def is_suspected(self) -> bool:
-        """Whether the next event runs alone. With the first commit the suspicion is gone."""
-        return self.crashes >= self.processor.options.max_crashes and not self.number
-
-    @property
     def next_xid(self) -> bytes:
         """The id in the log of the next event in hand."""
         return self.current.entries[self.current.at][0]

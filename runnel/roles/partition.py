@@ -111,16 +111,16 @@ class Partition(Actor[PartitionMessage]):
                 self.position.out = 0  # it stays the next one
         while not self._is_ending:
             parking = self.lease.parking
-            if self.lease.replay is None and parking.released and (not self.lease.culprit or parking.is_full):
+            if self.lease.culprit and self.lease.replay is None and not parking.is_full:
+                await self._treat_culprit()
+                continue
+            if self.lease.replay is None and parking.released:
                 await self.passing.begin_replay()
                 continue
             if self.lease.replay is None and parking.is_full:
                 await self._pause()
                 continue
             position = self.running = self.position
-            if self.lease.culprit:
-                await self._treat_culprit()
-                continue
             if self.lease.is_careful and position.left:
                 await self.care.step()
             cursor = position.cursor
