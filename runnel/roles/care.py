@@ -101,7 +101,8 @@ class Care:
             log.warning("event runs alone: workers were lost at it", extra=self._fields)
             while not await self._noted():
                 await self.wait(TURN)
-        lease.went = "well"
+        if lease.went == "idle":  # or it was lost meanwhile
+            lease.went = "well"
 
     async def _noted(self) -> bool:
         """Note the suspect, if the server can be reached. If the token is void, we are about to be told to stop."""

@@ -87,7 +87,7 @@ class Lease:
     @property
     def is_careful(self) -> bool:
         """Whether each event is committed before the next is handed out: any may have been out when an owner was lost."""
-        return bool(self.crashes or self.culprit) and self.number < ROOM * self.processor.options.prefetch_count
+        return self.crashes > 0 and self.number < ROOM * self.processor.options.prefetch_count
 
     @property
     def next_xid(self) -> bytes:

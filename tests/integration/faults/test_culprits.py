@@ -1,5 +1,6 @@
 """What an owner does with what `acquire` tells it: how many owners were lost, and the event that was the end of the last."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from runnel import Event
+from runnel.status import read_status
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale, declare_stream, make_app
 from tests.integration.faults.test_parking import committed, even, nothing_parked, odd, release, released_keys, send
@@ -154,11 +156,20 @@ async def test_a_suspect_is_noted_before_it_runs_and_none_once_it_is_done(shop: 
     world = shop(partition_count=1)
     await send(world, range(3))
     tell(world, crashes=3)
-    seen = []
-    till = Till(world, lambda _: seen.append(world.slot(0)["suspect"] if not done_of(world) else "-"), lock_expiry=1)
-    async with world.worker(app=till.app):
+    go = asyncio.Event()
+    till = Till(world, lambda _: go.wait(), lock_expiry=1)
+    async with world.worker(app=till.app) as worker:
+        await wait_until(lambda: till.begun)
+        details = partition_details(worker)
+        assert (details["crashes"], details["alone"]) == (3, True)
+        till.app.override(redis_url=world.server.url)
+        [told] = (await read_status(till.app)).processors[0].partitions
+        assert (told.crashes, told.suspect) == (3, xid(world, 0))
+        go.set()
         await committed(world, 3)
-    assert seen == [xid(world, 0), "-", "-"]
+        assert "crashes" not in partition_details(worker)
+        [told] = (await read_status(till.app)).processors[0].partitions
+        assert (told.crashes, told.suspect) == (0, None)
 
 
 async def test_a_suspect_that_fails_like_any_other_is_treated_like_any_other(shop: Shop) -> None:
