@@ -5,9 +5,9 @@
     ├── RecordError             the data: a record that does not fit its type, an entry that does not decode
     ├── StreamFull              the producer: a partition has no room, and who holds it back
     ├── Reject                  a handler: do not try this event again, the policy decides
+    │   └── WorkerCrashed           its author: workers are lost whenever they run an event, even alone
     ├── RetryLater              a handler: try this event again, but not now
     ├── TimedOut                the author of a handler: an event took longer than its processor's `timeout`
-    ├── WorkerCrashed           the author of a handler: workers are lost whenever they run an event, even alone
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
     ├── LagTooHigh              operations: processors do not keep up
     ├── StillOwned              operations: a worker runs what is to be deleted
@@ -49,6 +49,10 @@ class Reject(RunnelError):
     """Raised by a handler: its event has failed and is not tried again; the processor's policy decides."""
 
 
+class WorkerCrashed(Reject):
+    """An event is not run any more: several workers in a row died, or hung, when they ran it, the last one ran it alone."""
+
+
 class RetryLater(RunnelError):
     """Raised by a handler: its event is tried again in `after` seconds (or a timedelta), and its partition waits.
 
@@ -62,10 +66,6 @@ class RetryLater(RunnelError):
 
 class TimedOut(RunnelError, TimeoutError):
     """An event, or a batch, took longer in the function than its processor's `timeout`."""
-
-
-class WorkerCrashed(RunnelError):
-    """An event is not run any more: several workers in a row died, or hung, when they ran it, the last one ran it alone."""
 
 
 class HandlerFailed(RunnelError):

@@ -137,7 +137,7 @@ GUARDS = [
     Guard("acquire", "if held[1] and held[1] ~= '' and held[5]", "if held[5]", "crashes: given back is no crash"),
     Guard("acquire", " and held[5] == history_now then\n  crashes", " then\n  crashes", "crashes: a restart is none"),
     Guard("acquire", "waits() and crashes + 1 or 0", "crashes + 1", "crashes: only while something waits"),
-    Guard("acquire", " or redis.call('SCARD', KEYS[6]) > 0", "", "crashes: released keys wait too"),
+    Guard("acquire", " or redis.call('XLEN', KEYS[4]) > 0", "", "crashes: parked events wait too"),
     Guard("acquire", "redis.pcall('XRANGE', log", "redis.call('XRANGE', log", "crashes: the log is something else"),
     Guard("acquire", "  if suspect ~= '' then culprit = suspect end\n", "", "crashes: a suspect becomes the culprit"),
     Guard("acquire", "'suspect', '', ", "", "crashes: the next owner's suspect is another"),

@@ -15,7 +15,7 @@ from runnel.errors import StoreUnavailable, WorkerCrashed
 from runnel.position import before
 from runnel.roles.failing import goes_on
 from runnel.roles.lease import Lease
-from runnel.roles.parking import load
+from runnel.roles.parking import key_with, load
 from runnel.roles.passing import Passing
 from runnel.store import moves
 
@@ -143,15 +143,16 @@ class Care:
         return None
 
     async def _find(self) -> bool:
-        """Put the culprit in hand, if it is the next event of the log, or a parked one that was to run again."""
+        """Put the culprit in hand, if it is the next event of the log, or the first parked one of its key."""
         lease, culprit = self.lease, self.lease.culprit
         if lease.position.left:
             return lease.next_xid == culprit
-        parked = lease.keys.parked(lease.processor.options.name)
-        for key in sorted(lease.parking.released):
-            lease.replay = await load(self.passing.link, parked, key, lease.position, 1)
-            if lease.replay is not None and lease.next_xid == culprit:
-                return True
+        link, parked = self.passing.link, lease.keys.parked(lease.processor.options.name)
+        if culprit is None or (key := await key_with(link, parked, culprit)) is None:
+            return False
+        lease.replay = await load(link, parked, key, lease.position, 1)
+        if lease.replay is not None and lease.next_xid == culprit:
+            return True
         self.passing.end_replay()
         return False
 

@@ -104,6 +104,22 @@ class Replay(Position):
             self.told += 1
 
 
+async def key_with(link: Link, parked: bytes, event: bytes) -> bytes | None:
+    """The key of the parked event that has this id in the log; None: it is not parked.
+
+    Raises:
+        StoreError: The server cannot be reached, or refuses.
+    """
+    after = b"-"
+    while page := await link.command("XRANGE", parked, after, "+", "COUNT", PAGE):
+        for _, fields in page:
+            xid, own, _ = restored(fields)
+            if xid == event:
+                return key_of(own)
+        after = b"(" + page[-1][0]
+    return None
+
+
 async def load(link: Link, parked: bytes, key: bytes, main: Position, most: int = CHUNK) -> Replay | None:
     """The first parked events of a key, at most so many; None: there are none.
 

@@ -166,7 +166,7 @@ def _judged(server: Server, guards: Guards) -> Server:
         return server
     crashes, suspect, culprit = suspicion(server, guards)
     lost = 0 if server.committed else server.lost
-    waits = bool(server.releasing) or any(entry_id > server.cursor for entry_id, _ in readable(server))
+    waits = bool(server.parked) or any(entry_id > server.cursor for entry_id, _ in readable(server))
     if server.owned and server.slot_history == server.history:
         crashes, lost = (crashes + 1, lost + 1) if waits else (0, 0)
         culprit = suspect or culprit

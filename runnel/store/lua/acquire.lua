@@ -16,10 +16,10 @@ local function granted(epoch)
   return {'OK', epoch, cursor, count, crashes, culprit, parked_now(slot, KEYS[4], KEYS[5], KEYS[6])}
 end
 
--- Whether there is anything to run. The log may be something else by now: that is no reason to refuse.
+-- Whether there is anything that may run. The log may be something else by now: that is no reason to refuse.
 local function waits()
   local following = redis.pcall('XRANGE', log, '(' .. redis.call('HGET', cursors, processor), '+', 'COUNT', 1)
-  return #following > 0 or redis.call('SCARD', KEYS[6]) > 0
+  return #following > 0 or redis.call('XLEN', KEYS[4]) > 0
 end
 
 local held = redis.call('HMGET', slot, 'owner', 'epoch', 'nonce', 'deadline', 'history', 'stopped')

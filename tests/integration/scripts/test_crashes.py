@@ -71,12 +71,12 @@ async def test_an_owner_that_is_lost_where_nothing_waits_is_none(bench: Bench) -
     assert known(await acquired(bench, b"three")) == (0, None)
 
 
-async def test_a_released_key_counts_as_an_event_that_waits(bench: Bench) -> None:
+async def test_a_parked_event_is_one_that_waits(bench: Bench) -> None:
+    """It may have been released."""
     token = await bench.take(b"one")
     await bench.move(token, 1, "1-0", PARKED)
-    bench.expire()
+    await bench.release(token)
     await lose(bench, b"two")
-    await bench.run(moves.release_keys(bench.keys, PROCESSOR, [b"k"]))
     assert (await acquired(bench, b"three")).crashes == 1
 
 
