@@ -137,7 +137,6 @@ class Care:
             return error
         if self.passing.failed(1, error, lease.crashes or 1):
             self.passing.end_replay()
-            await self.passing.settle()
             lease.culprit = None
         lease.current.out = 0  # if there is no room for it, for now: it stays the next one
         return None

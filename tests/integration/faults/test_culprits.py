@@ -148,6 +148,27 @@ async def test_who_follows_one_that_was_lost_hands_out_singly_and_commits_each_b
     assert max(sizes) > 1
 
 
+async def test_released_events_are_committed_one_by_one_too(shop: Shop) -> None:
+    world, fixed, left = shop(partition_count=1), list[bool](), list[int]()
+
+    def handle(sale: Sale) -> None:
+        if not fixed:
+            raise ValueError("no change")
+        left.append(len(world.parked()))
+
+    await send(world, [1, 3, 5, 7])
+    async with world.worker(app=Till(world, handle, exception_policy="park", lock_expiry=1).app):
+        await committed(world, 4)
+    fixed.append(True)
+    await release(world)
+    tell(world, crashes=1)
+    till = Till(world, handle, exception_policy="park", lock_expiry=1)
+    async with world.worker(app=till.app):
+        await wait_until(lambda: nothing_parked(world))
+    assert till.done == [1, 3, 5, 7]
+    assert left == [4, 3, 2, 1]
+
+
 def done_of(world: World) -> int:
     return int(world.slot(0).get("count", 0))
 
