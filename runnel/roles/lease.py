@@ -29,6 +29,7 @@ class Lease:
         worker: Whose it is.
         parking: What is parked of the partition.
         replay: The parked events that run again just now.
+        replayed: How many ran before these.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -46,6 +47,7 @@ class Lease:
     worker: str
     parking: Parking = field(factory=Parking)
     replay: Replay | None = None
+    replayed: int = 0
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=lambda: RWLock(fast=True))
@@ -64,13 +66,18 @@ class Lease:
             count_before=acquired.count,
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
-        lease.parking.know(acquired.parked)
+        lease.parking.know(acquired.parked, deadline - seconds)
         return lease
 
     @property
     def current(self) -> Position:
         """The events in hand: of the log, or parked ones that run again."""
         return self.replay or self.position
+
+    @property
+    def next_id(self) -> str:
+        """The next event's id in the app; there must be one."""
+        return self.event_id(self.current.entries[self.current.at][0])
 
     def event_id(self, xid: bytes) -> str:
         """An event's id in the app."""
@@ -81,6 +88,12 @@ class Lease:
         self.position.close()
         if self.replay is not None:
             self.replay.close()
+
+    @property
+    def done(self) -> int:
+        """How many events this worker did; not those that it passed over."""
+        replayed = self.replayed if self.replay is None else self.replayed + self.replay.told
+        return self.position.count - self.count_before - self.position.passed + replayed
 
     @property
     def place(self) -> tuple[str, int]:

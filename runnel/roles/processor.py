@@ -16,6 +16,7 @@ from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
 from runnel.roles.failing import EventFailed, directive
+from runnel.roles.gate import Gate
 from runnel.roles.lease import Lease
 from runnel.roles.partition import Partition, PartitionMessage
 from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
@@ -102,12 +103,16 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     committer: "ActorRef[CommitterMessage] | None" = None
     link: Link | None = None
     """For partitions with parked events: connected when first used."""
+    gate: Gate = field(init=False)
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    done_before: int = 0
+    """Events that were done of partitions that are gone."""
     quarantined: dict[int, str] = field(factory=dict)
     """Partitions that failed for good, and why."""
 
     async def on_start(self) -> None:
         self.link = self.open_link()
+        self.gate = Gate(self.processor, self.clock, self._done)
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -134,6 +139,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
                     self.coordinator.tell_nowait(Disowned(lease))
             case _Gone(lease):
                 if self.partitions.pop(lease, None) is not None:
+                    self.done_before += lease.done
                     self.coordinator.tell_nowait(Disowned(lease))
             case Terminated(ref, error):
                 self._ended(ref, error)
@@ -143,8 +149,13 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             await self.link.close()
 
     def statistics(self) -> dict[str, object]:
-        said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
+        said: dict[str, object] = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
+        if self.gate.state != "closed":
+            said["breaker"] = self.gate.state
         return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
+
+    def _done(self) -> int:
+        return self.done_before + sum(lease.done for lease in self.partitions)
 
     def _start(self, lease: Lease) -> None:
         reader, committer, link = self.reader, self.committer, self.link
@@ -153,7 +164,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert link is not None
         self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer, link),
+            lambda: Partition(lease, reader, committer, link, self.gate),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=ROOM,
             supervision=supervision(self.processor.options.exception_policy),

@@ -31,6 +31,7 @@ def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
         ("parked", name): keys.parked(name),
         ("parked keys", name): keys.parked_keys(name),
         ("released keys", name): keys.released_keys(name),
+        ("tries", name): keys.tries(name),
         ("producer", name): keys.producer(name),
     }
 
