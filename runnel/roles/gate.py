@@ -50,6 +50,11 @@ class Gate:
         """That of the breaker."""
         return "closed" if self.circuit is None else self.circuit.state
 
+    def statistics(self) -> dict[str, object]:
+        """What the tree shows of it: nothing while it is closed."""
+        circuit = self.circuit
+        return {} if circuit is None or self.state == "closed" else {"breaker": self.state, "pauses": circuit.pauses}
+
     def holds(self, lease: Lease) -> bool:
         """Whether this partition is to run nothing more for now."""
         if self.prober is not None and self.prober.done > self.mark:

@@ -149,10 +149,9 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             await self.link.close()
 
     def statistics(self) -> dict[str, object]:
-        said: dict[str, object] = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
-        if self.gate.state != "closed":
-            said["breaker"] = self.gate.state
-        return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
+        said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
+        stream = self.processor.stream.name
+        return {"stream": stream, "partitions": len(self.partitions), **said, **self.gate.statistics()}
 
     def _done(self) -> int:
         return self.done_before + sum(lease.done for lease in self.partitions)

@@ -155,9 +155,9 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 # ── the public names ──
 
 PUBLIC = """
-    App CircuitBreaker Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4 LeaseLost
-    Middleware ParkRetry Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError StoreRefused
-    StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
+    App CircuitBreaker Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4
+    LeaseLost Middleware ParkRetry Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError
+    StoreRefused StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
 """
 
 
