@@ -121,7 +121,7 @@ class Partition(Actor[PartitionMessage]):
             return True
         if self.lease.replay is not None:
             return False
-        if key is not None and (self.gate.state == "closed" or not has_events):
+        if key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
             await self.passing.begin_replay(key)
             return True
         if parking.is_full:
@@ -176,7 +176,8 @@ class Partition(Actor[PartitionMessage]):
             while not self.gate.holds(self.lease):
                 if self.position.left != left or self.passing.advance():
                     return True
-                self.gate.is_idle(self.lease)
+                if not left:
+                    self.gate.is_idle(self.lease)
                 if self.passing.behind or self.lease.parking.next_key is not None or not await self._hear(until):
                     break
         except ActorStopping:

@@ -219,3 +219,39 @@ async def test_what_is_left_is_only_parked_and_its_retries_close_it(
         database.is_down = False
         await wait_until(lambda: not left_the_log(world))
     assert database.all == {**{key: [0, 1] for key in range(4)}, 4: [0]}
+
+
+async def test_an_event_that_comes_during_a_pause_waits(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    world, database = shop(partition_count=2), Database()
+    there, other = ([key for key in range(100) if world.partition_of(key) == n] for n in range(2))
+    await send(world, there[:10], range(1))
+    async with world.worker(app=till(world, database, breaker=FOR_EVER).app) as worker:
+        await wait_until(lambda: "circuit breaker open" in caplog.text)
+        database.is_down = False
+        await send(world, other[:1], range(1))
+        await wait_until(lambda: partition(worker, 1)["buffered"] == 1)
+        await wait_until(lambda: all(partition(worker, n)["paused"] for n in range(2)))
+        assert not database.booked
+    assert (count(world), database.tried) == (FOR_EVER.keys - 1, FOR_EVER.keys)
+
+
+async def test_a_partition_that_can_park_nothing_more_probes_with_what_is_parked(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, database = shop(partition_count=2), Database()
+    (a, *_), (b, c, *_) = ([key for key in range(100) if world.partition_of(key) == n] for n in range(2))
+    await send(world, [a], range(3))
+    opens = CircuitBreaker(keys=3, backoff=0.02, max_backoff=0.05)
+    async with world.worker(app=till(world, database, breaker=opens, max_parked=1).app) as worker:
+        await wait_until(lambda: partition(worker, 0)["paused"])
+        await send(world, [b, c], range(1))
+        await wait_until(lambda: "circuit breaker open" in caplog.text)
+        database.poison = lambda sale: sale.key != a
+        database.is_down = False
+        await wait_until(lambda: database.all.get(a) == [0, 1, 2])
+
+
+def partition(worker: Worker, number: int) -> Any:
+    running = [each for each in actors(worker.snapshot()) if each.kind == "Partition"]
+    found = [each.details for each in running if each.name.startswith(f"{number}.")]
+    return defaultdict(int, found[0] if found else {})
