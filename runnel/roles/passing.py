@@ -15,7 +15,7 @@ from runnel.failed import kept
 from runnel.policy import ExceptionPolicy
 from runnel.retry import park_wait
 from runnel.roles.committer import CommitterMessage, Settle
-from runnel.roles.gate import LOOK, Gate
+from runnel.roles.gate import Gate
 from runnel.roles.lease import Lease
 from runnel.roles.parking import Entry, Parking, Replay, key_of, load
 from runnel.store import moves
@@ -131,7 +131,7 @@ class Passing:
         self.parking.rest(replay.key)
         self._note(replay.key, self.parking.tried(replay.key), error)
         now = self.clock.monotonic()
-        self.not_before = now + max(LOOK, 4 * (now - self.began))
+        self.not_before = now + 4 * (now - self.began)
         self.gate.is_idle(self.lease)
 
     def _note(self, key: bytes, tried: int, error: Exception | None = None) -> None:

@@ -118,19 +118,15 @@ async def test_three_poison_keys_of_a_thousand_never_open_it(shop: Shop, caplog:
 
 
 async def test_parked_keys_that_fail_again_never_open_it(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    world, database = shop(partition_count=1), Database(is_down=False, poison=lambda sale: sale.key < 4)
-    for key in range(8):
-        await send(world, [key], range(10))
-    app = till(world, database, breaker=CircuitBreaker(keys=3, share=0.9), park_retry=ParkRetry(0.001, 0.001)).app
+    world, database = shop(partition_count=1), Database(is_down=False, poison=lambda sale: sale.key < 3)
+    for key in range(3):
+        await send(world, [key, *range(10, 20)], range(1))
+    app = till(world, database, breaker=CircuitBreaker(keys=3), park_retry=ParkRetry(0.001, 0.001)).app
     async with world.worker(app=app):
-        await wait_until(lambda: "circuit breaker open" in caplog.text, what="three keys failed one after the other")
-    caplog.clear()
-    app = till(world, database, breaker=CircuitBreaker(keys=5), park_retry=ParkRetry(0.001, 0.001)).app
-    async with world.worker(app=app):
-        await wait_until(lambda: count(world) == 80)
-        tried = database.tried
-        await wait_until(lambda: database.tried > tried + 4, what="they fail again")
+        await wait_until(lambda: count(world) == 33)
+        await wait_until(lambda: database.tried > 33 + 6, what="each fails again")
     assert "circuit breaker" not in caplog.text
+    assert left_the_log(world) == 3
 
 
 @POLICIES
