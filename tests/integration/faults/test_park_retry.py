@@ -40,9 +40,10 @@ def tries(world: World, key: str = "1", partition: int = 0) -> tuple[int, float]
 
 
 def is_due(world: World, key: str = "1", tried: int = 0) -> None:
-    """Let the time come at which a key is tried again."""
+    """Let the time come at which a key, if it is parked, is tried again."""
     with world.server.client() as client:
-        client.hset(world.keys(0).tries("till").decode(), key, f"{tried} 1")
+        if client.hexists(world.keys(0).parked_keys("till").decode(), key):
+            client.hset(world.keys(0).tries("till").decode(), key, f"{tried} 1")
 
 
 def wait_of(world: World, tried: int) -> float:
