@@ -11,6 +11,7 @@ from attrs import define, field
 
 from runnel.breaker import Circuit
 from runnel.clock import Clock
+from runnel.errors import Reject
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.lease import Lease
@@ -62,7 +63,9 @@ class Gate:
         return self.state != "closed" and lease is not self.prober
 
     def keeps(self, lease: Lease, key: bytes, error: Exception) -> bool:
-        """Whether an event of this key, which has failed for good, must stay the next one."""
+        """Whether an event of this key, which has failed for good, must stay the next one. Not what a handler rejected."""
+        if isinstance(error, Reject):
+            return False
         number, now = lease.keys.number, self.clock.monotonic()
         self._decide(lambda circuit: circuit.has_failed(number, key, self.done(), now), error)
         return self.state != "closed"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from runnel import CircuitBreaker, ParkRetry, Retry
+from runnel import CircuitBreaker, ParkRetry, Reject, Retry
 from runnel.worker import Worker
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale
@@ -251,3 +251,25 @@ def partition(worker: Worker, number: int) -> Any:
     running = [each for each in actors(worker.snapshot()) if each.kind == "Partition"]
     found = [each.details for each in running if each.name.startswith(f"{number}.")]
     return defaultdict(int, found[0] if found else {})
+
+
+async def test_what_a_handler_rejects_never_opens_it(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, database = shop(partition_count=1), Database(is_down=False)
+
+    def handle(sale: Sale) -> None:
+        if sale.key < 20:
+            raise Reject("never")
+        database.book(sale)
+
+    await send(world, range(30), range(1))
+    app = Till(world, handle, exception_policy="park", breaker=QUICK, park_retry=SOON).app
+    async with world.worker(app=app):
+        await wait_until(lambda: count(world) == 30)
+        await wait_until(lambda: left_the_log(world) == 20)
+        assert "circuit breaker" not in caplog.text
+        database.is_down = True
+        await send(world, range(30, 40), range(1))
+        await wait_until(lambda: "circuit breaker open" in caplog.text)
+        await wait_until(lambda: left_the_log(world) == 20 + QUICK.keys - 1)
