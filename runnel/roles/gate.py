@@ -4,6 +4,7 @@ Shared by all partitions of a processor on this worker; part of none. Without a 
 """
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -31,15 +32,19 @@ class Gate:
         processor: Whose.
         clock: The clock.
         done: How many events its partitions did so far, all together. There may be many: it is asked for seldom.
+        on_change: Called when the breaker has changed, and at each probe.
     """
 
     processor: Processor
     clock: Clock
     done: Callable[[], int]
+    on_change: Callable[[], None] = lambda: None
     circuit: Circuit | None = field(init=False)
     prober: Lease | None = None
     mark: int = 0
     """How many events the prober had done before its probe."""
+    error: str = ""
+    """What opened the breaker last."""
 
     def __attrs_post_init__(self) -> None:
         options = self.processor.options
@@ -50,6 +55,11 @@ class Gate:
     def state(self) -> Literal["closed", "open", "half-open"]:
         """That of the breaker."""
         return "closed" if self.circuit is None else self.circuit.state
+
+    @property
+    def longest(self) -> int:
+        """Seconds within which it is sure to change, or to have another probe."""
+        return 60 if self.circuit is None else 60 + 2 * math.ceil(self.circuit.options.max_backoff)
 
     def statistics(self) -> dict[str, object]:
         """What the tree shows of it: nothing while it is closed."""
@@ -97,7 +107,10 @@ class Gate:
             self.prober = None
         fields: dict[str, object] = {"processor": self.processor.options.name, "pauses": circuit.pauses}
         if was == "closed" and circuit.state == "open":
-            fields |= {"keys": len(circuit.failed), "error": f"{type(error).__name__}: {error}"}
+            self.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            fields |= {"keys": len(circuit.failed), "error": self.error}
             log.error("circuit breaker open: nearly all fails, the processor pauses until an event is done", extra=fields)
         elif was != "closed" and circuit.state == "closed":
             log.warning("circuit breaker closed: the processor goes on", extra=fields)
+        if was != circuit.state or circuit.prober is not None:
+            self.on_change()

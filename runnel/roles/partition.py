@@ -135,7 +135,7 @@ class Partition(Actor[PartitionMessage]):
     @property
     def _is_elsewhere(self) -> bool:
         """Whether something else comes before the next event."""
-        return self.passing.is_paused or self.lease.parking.next_key is not None
+        return self.passing.is_paused or (self.lease.parking.next_key is not None and self.gate.state == "closed")
 
     @property
     def _is_ending(self) -> bool:

@@ -20,6 +20,7 @@ from runnel.roles.gate import Gate
 from runnel.roles.lease import Lease
 from runnel.roles.partition import Partition, PartitionMessage
 from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
+from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.moves import Stop
 
@@ -48,7 +49,12 @@ class _Gone:
     lease: Lease
 
 
-ProcessorMessage = Own | Disown | Terminated | _Gone
+@frozen
+class _Told:
+    pass
+
+
+ProcessorMessage = Own | Disown | Terminated | _Gone | _Told
 
 
 # ── what it tells the coordinator ──
@@ -112,7 +118,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
 
     async def on_start(self) -> None:
         self.link = self.open_link()
-        self.gate = Gate(self.processor, self.clock, self._done)
+        self.gate = Gate(self.processor, self.clock, self._done, self._tell_people)
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -141,6 +147,8 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
                 if self.partitions.pop(lease, None) is not None:
                     self.done_before += lease.done
                     self.coordinator.tell_nowait(Disowned(lease))
+            case _Told():
+                pass
             case Terminated(ref, error):
                 self._ended(ref, error)
 
@@ -155,6 +163,14 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
 
     def _done(self) -> int:
         return self.done_before + sum(lease.done for lease in self.partitions)
+
+    def _tell_people(self) -> None:
+        """Have Redis say, for `runnel status`, whether the processor pauses here. Nothing depends on it."""
+        if (lease := next(iter(self.partitions), None)) is None or self.link is None:
+            return
+        key = AppKeys(lease.keys.app).paused(self.processor.options.name, lease.worker)
+        known = ("DEL", key) if self.gate.state == "closed" else ("SET", key, self.gate.error, "EX", self.gate.longest)
+        self.pipe_to_self(self.link.command(*known), lambda _: _Told(), lambda _: _Told())
 
     def _start(self, lease: Lease) -> None:
         reader, committer, link = self.reader, self.committer, self.link

@@ -116,6 +116,10 @@ class AppKeys:
         """stream, its last thousand entries: notices between workers, which only make fast what heartbeats bring anyway"""
         return f"{{{encoded(self.app)}}}:control".encode()
 
+    def paused(self, processor: str, worker: str) -> bytes:
+        """string, expires: why a processor pauses on a worker, the error that opened its circuit breaker; only for people"""
+        return f"{{{encoded(self.app)}}}:paused:{encoded(processor)}:{encoded(worker)}".encode()
+
     def assignment(self, stream: str, processor: str) -> bytes:
         """hash, for ever: which worker is to own which partition, its version, and that of the membership it is for"""
         return f"{{{encoded(self.app)}}}:assignment:{encoded(stream)}:{encoded(processor)}".encode()

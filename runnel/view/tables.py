@@ -92,6 +92,8 @@ def _troubles(status: ProcessorStatus) -> list[Text]:
     for each in status.partitions:
         if each.stopped is not None:
             lines.append(Text(f"partition {each.partition} is quarantined: {each.stopped}", style="red"))
+    for worker, error in status.paused.items():
+        lines.append(Text(f"paused on {worker} by its circuit breaker: {error}", style="red"))
     return lines
 
 

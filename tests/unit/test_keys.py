@@ -76,7 +76,7 @@ def keys_of_app(keys: AppKeys, stream: str, processor: str) -> list[bytes]:
     """All keys of an app that belong to no partition."""
     return [
         *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control),
-        keys.assignment(stream, processor),
+        *(keys.assignment(stream, processor), keys.paused(processor, "worker")),
     ]
 
 

@@ -2,12 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from io import StringIO
 from typing import Any
 
 import pytest
 from attrs import define, field
+from rich.console import Console
 
 from runnel import CircuitBreaker, ParkRetry, Reject, Retry
+from runnel.status import read_status
+from runnel.view.tables import status_view
 from runnel.worker import Worker
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale
@@ -15,7 +19,7 @@ from tests.integration.faults.test_policies import Shop, in_order
 from tests.integration.faults.test_retry import Till, actors
 from tests.support import wait_until
 
-QUICK = CircuitBreaker(keys=5, backoff=0.02, max_backoff=0.1)
+QUICK = CircuitBreaker(keys=5, share=1, backoff=0.02, max_backoff=0.1)
 FOR_EVER = CircuitBreaker(keys=5, backoff=3_600, max_backoff=3_600)
 SOON = ParkRetry(backoff=0.05, max_backoff=0.2)
 POLICIES = pytest.mark.parametrize("policy", ["park", "dead_letter"])
@@ -200,21 +204,20 @@ async def test_partitions_without_events_do_not_keep_it_open(shop: Shop, caplog:
     assert database.all == {key: [0, 1, 2] for key in keys}
 
 
-async def test_what_is_left_is_only_parked_and_its_retries_close_it(
+async def test_a_partition_that_has_only_parked_events_probes_with_these(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world, database = shop(partition_count=1), Database()
-    await send(world, range(4), range(2))
-    async with world.worker(app=till(world, database).app):
-        await wait_until(lambda: count(world) == 8, what="four keys are parked")
-    await send(world, range(4, 5), range(1))
-    breaks = CircuitBreaker(keys=1, backoff=0.02, max_backoff=0.05)
-    async with world.worker(app=till(world, database, breaker=breaks).app):
+    world, database = shop(partition_count=2), Database()
+    (a, *_), (b, *_) = ([key for key in range(100) if world.partition_of(key) == n] for n in range(2))
+    await send(world, [a], range(3))
+    opens = CircuitBreaker(keys=2, backoff=0.02, max_backoff=0.05)
+    async with world.worker(app=till(world, database, breaker=opens).app):
+        await wait_until(lambda: len(world.parked(0)) == 3)
+        await send(world, [b], range(1))
         await wait_until(lambda: "circuit breaker open" in caplog.text)
-        world.mend(0)
+        database.poison = lambda sale: sale.key == b
         database.is_down = False
-        await wait_until(lambda: not left_the_log(world))
-    assert database.all == {**{key: [0, 1] for key in range(4)}, 4: [0]}
+        await wait_until(lambda: database.all.get(a) == [0, 1, 2])
 
 
 async def test_an_event_that_comes_during_a_pause_waits(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
@@ -273,3 +276,33 @@ async def test_what_a_handler_rejects_never_opens_it(
         await send(world, range(30, 40), range(1))
         await wait_until(lambda: "circuit breaker open" in caplog.text)
         await wait_until(lambda: left_the_log(world) == 20 + QUICK.keys - 1)
+
+
+async def test_status_tells_on_which_workers_a_processor_pauses_and_why(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, database = shop(partition_count=2), Database()
+    await send(world, range(20), range(1))
+    app = till(world, database, breaker=CircuitBreaker(keys=5, backoff=0.02, max_backoff=0.3)).app
+    async with world.worker(app=app) as worker:
+
+        async def paused() -> dict[str, str]:
+            [found] = (await read_status(app)).processors
+            return dict(found.paused)
+
+        await wait_until(lambda: "circuit breaker open" in caplog.text)
+        await wait_until(paused)
+        assert await paused() == {worker.id: "ConnectionError: no database"}
+        told = status_view(await read_status(app))
+        console = Console(width=200, file=StringIO())
+        console.print(told)
+        assert f"paused on {worker.id} by its circuit breaker: ConnectionError: no database" in console.file.getvalue()  # type: ignore[attr-defined]
+        with world.server.client() as client:
+            assert 0 < client.ttl(world.app.keys.paused("till", worker.id).decode()) <= 62
+        database.is_down = False
+        await wait_until(lambda: "circuit breaker closed" in caplog.text)
+
+        async def goes_on() -> bool:
+            return not await paused()
+
+        await wait_until(goes_on)

@@ -99,19 +99,28 @@ async def test_each_wait_is_twice_as_long_as_the_one_before_whoever_owns_the_par
 async def test_a_key_that_is_not_due_waits_and_one_that_is_runs_under_the_next_owner(shop: Shop) -> None:
     world = shop(partition_count=1)
     await send(world, range(6))
-    first = park(world, handler(1, "exception"), park_retry=LATER)
+    first = park(world, failing_at(1, 2), park_retry=LATER)
     async with world.worker(app=first.app):
         await committed(world, 6)
-    for due in (False, True):
-        if due:
-            is_due(world)
-        later = park(world, lambda sale: None, park_retry=LATER)
-        async with world.worker(app=later.app):
-            await send(world, [6, 8])
-            await wait_until(lambda later=later: even(later.done) == [6, 8])
-            if due:
-                await wait_until(lambda: nothing_parked(world))
-        assert odd(later.done) == ([1, 3, 5] if due else [])
+    later = park(world, lambda sale: None, park_retry=LATER)
+    async with world.worker(app=later.app):
+        await release(world, "0")
+        await wait_until(lambda: later.done == [2, 4], what="it has looked")
+        await send(world, [6])
+        await wait_until(lambda: later.done == [2, 4, 6])
+    is_due(world)
+    last = park(world, lambda sale: None, park_retry=LATER)
+    async with world.worker(app=last.app):
+        await wait_until(lambda: nothing_parked(world))
+    assert last.done == [1, 3, 5]
+
+
+def failing_at(*numbers: int) -> Any:
+    def handle(sale: Sale) -> None:
+        if sale.number in numbers:
+            raise ValueError("no change")
+
+    return handle
 
 
 async def test_when_the_first_event_is_done_at_last_the_next_one_that_fails_begins_anew(shop: Shop) -> None:
@@ -216,12 +225,7 @@ async def test_nothing_is_tried_again_where_it_is_turned_off_or_under_another_po
 ) -> None:
     world = shop(partition_count=1)
     await send(world, range(4))
-
-    def handle(sale: Sale) -> None:
-        if sale.number in (1, 2):
-            raise ValueError("no change")
-
-    first = park(world, handle, park_retry=LATER)
+    first = park(world, failing_at(1, 2), park_retry=LATER)
     async with world.worker(app=first.app):
         await committed(world, 4)
     is_due(world)
@@ -272,6 +276,22 @@ async def test_what_is_tried_in_vain_takes_a_fifth_of_the_time_at_most(shop: Sho
         await wait_until(lambda: nothing_parked(world))
     assert moments[3] - moments[2] >= 0.5 + 4 * 0.5
     assert sorted(till.done) == list(range(10))
+
+
+async def test_keys_that_are_well_again_follow_one_another_at_once(shop: Shop) -> None:
+    world, fixed = shop(partition_count=1), list[bool]()
+
+    def handle(sale: Sale) -> None:
+        if not fixed:
+            raise ValueError("no change")
+
+    await world.stream.send(*(Sale(key=key, number=key) for key in range(40)))
+    till = park(world, handle, park_retry=SOON, breaker=None)
+    async with world.worker(app=till.app):
+        await committed(world, 40)
+        fixed.append(True)
+        await wait_until(lambda: nothing_parked(world), 30, what="one a look would take 40 s")
+    assert sorted(till.done) == list(range(40))
 
 
 async def test_order_and_every_event_survive_restarts_and_rebalancing_while_keys_heal(shop: Shop) -> None:
