@@ -77,6 +77,15 @@ def test_old_failures_leave_the_window() -> None:
     assert (was, made.state) == ("closed", "open")
 
 
+def test_a_key_that_fails_again_counts_as_of_then() -> None:
+    made = circuit(keys=3)
+    for key, done in ((b"a", 0), (b"b", 0), (b"a", 50), (b"c", 50), (b"d", 50)):
+        assert made.state == "closed"
+        made.has_failed(0, key, done, 0.0)
+    assert list(made.failed) == [b"a", b"c", b"d"]
+    assert made.until == 1.0
+
+
 @given(st.permutations(range(1_000)))
 def test_three_poison_keys_of_a_thousand_never_open_the_default_one(order: list[int]) -> None:
     made, done = Circuit(CircuitBreaker()), 0
