@@ -14,16 +14,18 @@ from runnel.view.tables import UNCUT, age
 
 def print_kept(kept: Sequence[Kept], title: str = "") -> None:
     """Print them, a line each."""
-    _print(kept_view(kept, title))
+    _console().print(kept_view(kept, title))
 
 
 def print_one(kept: Kept) -> None:
     """Print all that is known of one."""
-    _print(one_view(kept))
+    console = _console()
+    console.print(one_view(kept))
+    console.print(Text(kept.as_dict()["traceback"] or ""), soft_wrap=True)  # its lines hold paths, to be copied
 
 
-def _print(view: RenderableType) -> None:
-    Console(highlight=False, width=None if sys.stdout.isatty() else UNCUT).print(view)
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNCUT)
 
 
 def kept_view(kept: Sequence[Kept], title: str = "") -> RenderableType:
@@ -39,7 +41,7 @@ def kept_view(kept: Sequence[Kept], title: str = "") -> RenderableType:
 
 
 def one_view(kept: Kept) -> RenderableType:
-    """All that is known of one."""
+    """All that is known of one, but its traceback."""
     said = kept.as_dict()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("name", "id", "key", "at", "error", "attempts", "worker", "tried_again", "next_try"):
@@ -48,7 +50,7 @@ def one_view(kept: Kept) -> RenderableType:
         table.add_row(Text(name, style="dim"), Text("-" if said[name] is None else str(said[name]), overflow="fold"))
     for name, value in said["fields"].items():
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
-    return Group(table, Text(said["traceback"] or ""))
+    return table
 
 
 def _table(*columns: str) -> Table:
