@@ -89,6 +89,7 @@ class Partition(Actor[PartitionMessage]):
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
+        self.passing.let_go()
         self.reader.tell_nowait(Unfeed(lease=self.lease))
 
     async def run(self) -> None:

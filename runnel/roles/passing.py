@@ -214,6 +214,12 @@ class Passing:
             if replay.told:
                 self.parking.again(replay.key, 0)
 
+    def let_go(self) -> None:
+        """The partition is let go. A try that is cut off before its first event was done does not count: it is due now."""
+        if (replay := self.lease.replay) is not None and replay.progress is not None:
+            tried = self.parking.tried(replay.key) - 1
+            self.lease.position.note(self.parking.hold(replay.key, tried, 0.0, self.clock.monotonic()))
+
     async def look(self) -> None:
         """See whether an operator has changed what is parked; a server that is away can wait."""
         keys, name, parking = self.lease.keys, self.lease.processor.options.name, self.parking

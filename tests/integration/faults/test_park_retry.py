@@ -168,6 +168,25 @@ async def test_a_partition_that_moves_while_a_key_runs_again_has_the_rest_run_at
     assert third.done == [5, 7, 9]
 
 
+async def test_a_try_that_is_cut_off_since_the_partition_moves_does_not_count(shop: Shop) -> None:
+    world, begun = shop(partition_count=1), asyncio.Event()
+    await send(world, range(4))
+    first = park(world, failing_at(1), park_retry=LATER)
+    async with world.worker(app=first.app):
+        await committed(world, 4)
+    is_due(world, tried=4)
+
+    async def linger() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    second = park(world, lambda sale: linger() if sale.number == 1 else None, park_retry=LATER, grace_period=0)
+    async with world.worker(app=second.app):
+        await begun.wait()
+        assert wait_of(world, 5) > 0
+    assert wait_of(world, 4) <= 0
+
+
 async def test_a_try_is_counted_before_it_is_made_so_that_a_key_that_kills_its_process_waits_longer(shop: Shop) -> None:
     world = shop(policy="park", fail=4, partition_count=1)
     await world.send(range(3), range(10))
