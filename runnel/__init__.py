@@ -12,6 +12,7 @@ from importlib import import_module
 _HOMES = {
     "LZ4": "runnel.records",
     "App": "runnel.app",
+    "CircuitBreaker": "runnel.breaker",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
     "Event": "runnel.event",
@@ -22,6 +23,7 @@ _HOMES = {
     "JSONSerializer": "runnel.records",
     "LeaseLost": "runnel.errors",
     "Middleware": "runnel.interfaces",
+    "ParkRetry": "runnel.retry",
     "Processor": "runnel.processor",
     "Record": "runnel.records",
     "RecordError": "runnel.errors",

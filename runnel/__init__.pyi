@@ -1,4 +1,5 @@
 from runnel.app import App
+from runnel.breaker import CircuitBreaker
 from runnel.errors import (
     ConfigurationError,
     HandlerFailed,
@@ -19,7 +20,7 @@ from runnel.interfaces import Compressor, Middleware, Serializer
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
-from runnel.retry import Retry
+from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
 from runnel.version import __version__
 from runnel.worker import Worker
@@ -27,6 +28,7 @@ from runnel.worker import Worker
 __all__ = [
     "LZ4",
     "App",
+    "CircuitBreaker",
     "Compressor",
     "ConfigurationError",
     "Event",
@@ -37,6 +39,7 @@ __all__ = [
     "JSONSerializer",
     "LeaseLost",
     "Middleware",
+    "ParkRetry",
     "Processor",
     "Record",
     "RecordError",

@@ -8,14 +8,15 @@ from typing import Any, Literal, TypeVar
 import orjson
 from attrs import define, evolve, field
 
+from runnel.breaker import CircuitBreaker
 from runnel.clock import Clock, Duration, SystemClock, io_timeout, seconds
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.producer import Producer
-from runnel.records import Serializer, default_hasher, is_primitive
-from runnel.retry import Retry
+from runnel.records import Serializer, is_primitive
+from runnel.retry import ParkRetry, Retry
 from runnel.settings import MEANINGLESS, Settings, load_settings, warn_meaningless
 from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
@@ -132,6 +133,8 @@ class App:
         grace_period: Duration | None = None,
         max_parked: int | None = None,
         max_crashes: int | None = None,
+        park_retry: ParkRetry | Literal["default"] | None = "default",
+        breaker: CircuitBreaker | Literal["default"] | None = "default",
         prefetch_count: int | None = None,
         prefetch_bytes: int | None = None,
         join_delay: Duration | None = None,
@@ -153,6 +156,9 @@ class App:
             grace_period: How long an event may still take when its partition is given away (8 s).
             max_parked: How many events of a partition may be parked; then it pauses (10,000).
             max_crashes: How many workers in a row may be lost at an event before it runs alone (3).
+            park_retry: When parked keys run again by themselves; None: never (after a minute, doubling up to an hour).
+            breaker: When the processor pauses since nearly all of its events fail, under PARK and DEAD_LETTER; None: never
+                (when ten keys failed while hardly more events were done).
             prefetch_count: How many events of a partition are read ahead (256).
             prefetch_bytes: How many bytes of events a worker reads ahead, over all partitions (16 MiB).
             join_delay: How long a worker waits before it takes partitions (0).
@@ -179,6 +185,8 @@ class App:
                 grace_period=_seconds(grace_period, default.default_grace_period),
                 max_parked=_or(max_parked, default.default_max_parked),
                 max_crashes=_or(max_crashes, default.default_max_crashes),
+                park_retry=default.default_park_retry if park_retry == "default" else park_retry,
+                breaker=default.default_breaker if breaker == "default" else breaker,
                 prefetch_count=_or(prefetch_count, default.default_prefetch_count),
                 prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
                 join_delay=_seconds(join_delay, default.default_join_delay),
@@ -245,7 +253,7 @@ class App:
             StoreError: The server cannot be reached, or refuses.
         """
         session = self._session()
-        options = (stream.name, stream.partition_count, _hasher(stream))
+        options = (stream.name, stream.partition_count, stream.hasher_name)
         if options not in session.checked:
             await self.open()  # not within the time-out: an embedded server that starts takes its time
             try:
@@ -268,7 +276,7 @@ class App:
         if not await self.compare_stream(stream):
             # Asked first: a full server refuses HSETNX, and a worker must be able to start and make room.
             store = await self.open()
-            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(_options(stream)))
+            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(stream.fixed_options))
             await self.compare_stream(stream)
 
     async def compare_stream(self, stream: Stream[Any]) -> bool:
@@ -283,7 +291,7 @@ class App:
         store = await self.open()
         known = await store.command("HGET", self.keys.streams, stream.name)
         noted = {} if known is None else orjson.loads(known)
-        for name, value in _options(stream).items():
+        for name, value in stream.fixed_options.items():
             if noted and noted.get(name) != value:
                 raise ConfigurationError(
                     f"stream {stream.name!r} of app {self.name!r} was made with {name} {noted.get(name)}, not {value}: "
@@ -296,15 +304,6 @@ class App:
         if (session := self._sessions.get(loop)) is None:
             session = self._sessions[loop] = _Session(Store(self.settings.redis_url, self.clock))
         return session
-
-
-def _options(stream: Stream[Any]) -> dict[str, object]:
-    return {"partition_count": stream.partition_count, "hasher": _hasher(stream)}
-
-
-def _hasher(stream: Stream[Any]) -> str:
-    """All that can be told of a hasher: another one of one's own is not recognised."""
-    return "xxh64" if stream.hasher in (None, default_hasher) else "custom"
 
 
 T = TypeVar("T")

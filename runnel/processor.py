@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from runnel.breaker import CircuitBreaker
 from runnel.errors import ConfigurationError
 from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
-from runnel.retry import Retry
+from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
 
 ProcessorFunction = Callable[[Any], Awaitable[Any]]
@@ -28,6 +29,8 @@ class ProcessorOptions:
     grace_period: float
     max_parked: int
     max_crashes: int
+    park_retry: ParkRetry | None
+    breaker: CircuitBreaker | None
     prefetch_count: int
     prefetch_bytes: int
     join_delay: float
@@ -43,6 +46,10 @@ class ProcessorOptions:
             raise ConfigurationError(f"processor {self.name!r}: timeout must be greater than 0")
         if not isinstance(self.retry, Retry | None):
             raise ConfigurationError(f"processor {self.name!r}: retry must be a Retry, not {self.retry!r}")
+        if not isinstance(self.park_retry, ParkRetry | None):
+            raise ConfigurationError(f"processor {self.name!r}: park_retry must be a ParkRetry, not {self.park_retry!r}")
+        if not isinstance(self.breaker, CircuitBreaker | None):
+            raise ConfigurationError(f"processor {self.name!r}: breaker must be a CircuitBreaker, not {self.breaker!r}")
         for item in self.middleware:
             _check_middleware(self.name, item)
 

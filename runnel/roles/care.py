@@ -149,6 +149,7 @@ class Care:
         link, parked = self.passing.link, lease.keys.parked(lease.processor.options.name)
         if culprit is None or (key := await key_with(link, parked, culprit)) is None:
             return False
+        self.passing.began = self.passing.clock.monotonic()
         lease.replay = await load(link, parked, key, lease.position, 1)
         if lease.replay is not None and lease.next_xid == culprit:
             return True

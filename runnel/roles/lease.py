@@ -35,6 +35,7 @@ class Lease:
         went: What its release says about it: "idle", if owners were lost before, until it has come to its first event.
         parking: What is parked of the partition.
         replay: The parked events that run again just now.
+        replayed: How many ran before these.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -55,6 +56,7 @@ class Lease:
     went: Went = "well"
     parking: Parking = field(factory=Parking)
     replay: Replay | None = None
+    replayed: int = 0
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=lambda: RWLock(fast=True))
@@ -76,7 +78,7 @@ class Lease:
             went="idle" if acquired.crashes else "well",
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
-        lease.parking.know(acquired.parked)
+        lease.parking.know(acquired.parked, deadline - seconds)
         return lease
 
     @property
@@ -108,6 +110,12 @@ class Lease:
         self.position.close()
         if self.replay is not None:
             self.replay.close()
+
+    @property
+    def done(self) -> int:
+        """How many events this worker did; not those that it passed over."""
+        replayed = self.replayed if self.replay is None else self.replayed + self.replay.told
+        return self.position.count - self.count_before - self.position.passed + replayed
 
     @property
     def place(self) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
 from runnel.alarm import Alarm
-from runnel.errors import RecordError, RunnelError
+from runnel.errors import RecordError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
@@ -23,21 +23,14 @@ from runnel.retry import pause
 from runnel.roles.attempts import Attempts
 from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty
-from runnel.roles.failing import EventFailed, goes_on
+from runnel.roles.failing import EventFailed, failed, goes_on, too_early
+from runnel.roles.gate import LOOK, Gate
 from runnel.roles.lease import Lease
 from runnel.roles.passing import Passing
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.store.link import Link
 
 log = logging.getLogger(__name__)
-
-SELDOM = 600
-"""How many calls that got nowhere, a second apart, between two warnings of them."""
-
-
-LOOK = 1.0
-"""Seconds between two looks whether an operator has changed what is parked."""
-
 
 # ── messages ──
 
@@ -65,6 +58,7 @@ class Partition(Actor[PartitionMessage]):
         committer: Hears of what is done.
         link: Reads what is parked.
         turns: Those of the worker's partitions at events that may kill it.
+        gate: Whether the processor runs at all.
     """
 
     clear_mailbox_on_restart = True  # the reader goes back to the position, and reads all that again
@@ -74,6 +68,7 @@ class Partition(Actor[PartitionMessage]):
     committer: "ActorRef[CommitterMessage]"
     link: Link
     turns: Turns
+    gate: Gate
     feed: Feed | None = None
     batches_in_hand: int = 0
     passing: Passing = field(init=False)
@@ -87,7 +82,7 @@ class Partition(Actor[PartitionMessage]):
     retries: int = 0
 
     async def on_start(self) -> None:
-        self.passing = Passing(self.lease, self.committer, self.link, self.clock)
+        self.passing = Passing(self.lease, self.committer, self.link, self.clock, self.gate)
         self.passing.end_replay()
         self.care = Care(self.passing, self.turns, self._wait)
         self.turns.leave(self.lease)
@@ -101,24 +96,17 @@ class Partition(Actor[PartitionMessage]):
 
     async def on_stop(self) -> None:
         self.turns.leave(self.lease)
+        self.passing.let_go()
         self.reader.tell_nowait(Unfeed(lease=self.lease))
 
     async def run(self) -> None:
         if self.failed is not None:  # supervision lets it go on after a failure
-            failed, self.failed = self.failed, None
-            assert isinstance(failed.__cause__, Exception)
-            if not self._pass_over(failed.events, failed.__cause__):
+            error, self.failed = self.failed, None
+            assert isinstance(error.__cause__, Exception)
+            if not self._pass_over(error.events, error.__cause__):
                 self.position.out = 0  # it stays the next one
         while not self._is_ending:
-            parking = self.lease.parking
-            if self.lease.culprit and self.lease.replay is None and not parking.is_full:
-                await self._treat_culprit()
-                continue
-            if self.lease.replay is None and parking.released:
-                await self.passing.begin_replay()
-                continue
-            if self.lease.replay is None and parking.is_full:
-                await self._pause()
+            if await self._does_else():
                 continue
             position = self.running = self.position
             if self.lease.is_careful and position.left:
@@ -126,25 +114,48 @@ class Partition(Actor[PartitionMessage]):
             cursor = position.cursor
             try:
                 await self._call_function()
-            except EventFailed as failed:
-                await self._try_again(failed)
+            except EventFailed as error:
+                await self._try_again(error)
                 continue
             if self.lease.replay is not None and not self.lease.replay.left:
                 self.passing.end_replay()
-            if not (self._is_ending or self.position is not position or parking.is_full or parking.released):
+            if not (self._is_ending or self.position is not position or self._is_elsewhere):
                 await self._called_too_early(cursor)
+
+    async def _does_else(self) -> bool:
+        """Do what comes before the next event, if anything does: have parked events run again, or wait for better times."""
+        parking, key = self.lease.parking, self.lease.parking.next_key
+        has_events = bool(self.lease.current.left or self.passing.behind)
+        if wait := self.gate.wait(self.lease, has_events=has_events or key is not None):
+            await self._wait(wait)
+            return True
+        if self.lease.replay is not None:
+            return False
+        if self.lease.culprit and not parking.is_full:
+            await self._treat_culprit()
+            return True
+        if key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
+            await self.passing.begin_replay(key)
+            return True
+        if parking.is_full:
+            self.gate.is_idle(self.lease)
+            await self.passing.look()  # perhaps more may be parked now, or some may run again
+            if parking.is_full and parking.next_key is None:
+                await self._wait(LOOK)
+            return True
+        return False
 
     async def _treat_culprit(self) -> None:
         while self.care.is_ahead and not self.passing.advance():
             await self._hear(None)
         if (error := await self.care.treat()) is not None:
-            raise self._failed(error) from error
+            self.attempts.failed(self.position)
+            raise failed(self.lease, error) from error
 
-    async def _pause(self) -> None:
-        """Wait until more events may be parked, or some may run again."""
-        await self.passing.look()
-        if self.lease.parking.is_full and not self.lease.parking.released:
-            await self._wait(LOOK)
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether something else comes before the next event."""
+        return self.passing.is_paused or (self.lease.parking.next_key is not None and self.gate.state == "closed")
 
     @property
     def _is_ending(self) -> bool:
@@ -183,14 +194,18 @@ class Partition(Actor[PartitionMessage]):
         until = None if timeout is None else self.clock.monotonic() + timeout
         left = self.position.left
         try:
-            while self.position.left == left and not self.passing.advance():
-                if self.passing.behind or self.lease.parking.released or not await self._hear(until):
-                    return False
-            if self.lease.is_careful:
-                await self.care.step()
+            while not self.gate.holds(self.lease):
+                if self.position.left != left or self.passing.advance():
+                    if self.lease.is_careful:
+                        await self.care.step()
+                    return True
+                if not left:
+                    self.gate.is_idle(self.lease)
+                if self.passing.behind or self.lease.parking.next_key is not None or not await self._hear(until):
+                    break
         except ActorStopping:
-            return False
-        return True
+            pass
+        return False
 
     async def _hear(self, until: float | None) -> bool:
         """Take the next message, if it comes by then. False when none has."""
@@ -263,7 +278,8 @@ class Partition(Actor[PartitionMessage]):
         finally:
             await events.end(failure)
         if (failure := self.undecodable or failure) is not None:
-            raise self._failed(failure) from failure
+            self.attempts.failed(self.position)
+            raise failed(self.lease, failure) from failure
 
     async def _try_again(self, failed: EventFailed) -> None:
         """Wait until the failed event may be tried again.
@@ -298,15 +314,6 @@ class Partition(Actor[PartitionMessage]):
         finally:
             self.cancel_timer(TimeIsUp)
 
-    def _failed(self, error: Exception) -> RunnelError:
-        self.attempts.failed(self.position)
-        name, position = self.lease.processor.options.name, self.position
-        if not position.out:
-            return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
-        more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
-        said = f"processor {name!r}: event {self.lease.next_id}{more} failed: {type(error).__name__}: {error}"
-        return EventFailed(said, position.out)
-
     # ── events that failed for good ──
 
     def _pass_over(self, events: int, error: Exception) -> bool:
@@ -322,11 +329,5 @@ class Partition(Actor[PartitionMessage]):
             self.attempts.times = 0
         self.attempts.failed(self.position)
         self.position.out = 0
-        if (calls := self.attempts.times) > 1:
-            if calls == 2 or not calls % SELDOM:
-                log.warning(
-                    "function ended without doing an event, and is called again: "
-                    "it must loop over its events, as in `async for record in events.records()`",
-                    extra=self.lease.log_fields,
-                )
-            await self.clock.sleep(min(0.01 * 2 ** min(calls, 10), 1.0))
+        if seconds := too_early(self.lease, self.attempts.times):
+            await self.clock.sleep(seconds)

@@ -17,9 +17,11 @@ from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
 from runnel.roles.failing import EventFailed, directive
+from runnel.roles.gate import Gate
 from runnel.roles.lease import ROOM, Lease
 from runnel.roles.partition import Partition, PartitionMessage
 from runnel.roles.reader import Reader, ReaderMessage, Unfeed
+from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.moves import Stop
 
@@ -48,7 +50,12 @@ class _Gone:
     lease: Lease
 
 
-ProcessorMessage = Own | Disown | Terminated | _Gone
+@frozen
+class _Told:
+    pass
+
+
+ProcessorMessage = Own | Disown | Terminated | _Gone | _Told
 
 
 # ── what it tells the coordinator ──
@@ -105,12 +112,16 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     committer: "ActorRef[CommitterMessage] | None" = None
     link: Link | None = None
     """For partitions with parked events: connected when first used."""
+    gate: Gate = field(init=False)
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    done_before: int = 0
+    """Events that were done of partitions that are gone."""
     quarantined: dict[int, str] = field(factory=dict)
     """Partitions that failed for good, and why."""
 
     async def on_start(self) -> None:
         self.link = self.open_link()
+        self.gate = Gate(self.processor, self.clock, self._done, self._tell_people)
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -137,7 +148,10 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
                     self.coordinator.tell_nowait(Disowned(lease))
             case _Gone(lease):
                 if self.partitions.pop(lease, None) is not None:
+                    self.done_before += lease.done
                     self.coordinator.tell_nowait(Disowned(lease))
+            case _Told():
+                pass
             case Terminated(ref, error):
                 self._ended(ref, error)
 
@@ -147,7 +161,19 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
 
     def statistics(self) -> dict[str, object]:
         said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
-        return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
+        stream = self.processor.stream.name
+        return {"stream": stream, "partitions": len(self.partitions), **said, **self.gate.statistics()}
+
+    def _done(self) -> int:
+        return self.done_before + sum(lease.done for lease in self.partitions)
+
+    def _tell_people(self) -> None:
+        """Have Redis say, for `runnel status`, whether the processor pauses here. Nothing depends on it."""
+        if (lease := next(iter(self.partitions), None)) is None or self.link is None:
+            return
+        key = AppKeys(lease.keys.app).paused(self.processor.options.name, lease.worker)
+        known = ("DEL", key) if self.gate.state == "closed" else ("SET", key, self.gate.error, "EX", self.gate.longest)
+        self.pipe_to_self(self.link.command(*known), lambda _: _Told(), lambda _: _Told())
 
     def _start(self, lease: Lease) -> None:
         reader, committer, link = self.reader, self.committer, self.link
@@ -156,7 +182,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert link is not None
         self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer, link, self.turns),
+            lambda: Partition(lease, reader, committer, link, self.turns, self.gate),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=ROOM,
             supervision=supervision(self.processor.options.exception_policy),

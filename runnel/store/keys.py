@@ -67,9 +67,13 @@ class PartitionKeys:
         """set, while there are any: the parked keys that are to run again"""
         return self.slot(processor) + b":released_keys"
 
-    def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes]:
-        """All that there is of a processor's parked events: these, their keys, and the released ones."""
-        return self.parked(processor), self.parked_keys(processor), self.released_keys(processor)
+    def tries(self, processor: str) -> bytes:
+        """hash, while there are any: parked key → how often it was tried again, and when it is next (ms; 0: not by itself)"""
+        return self.slot(processor) + b":tries"
+
+    def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes, bytes]:
+        """All that there is of a processor's parked events: these, their keys, the released ones, and the keys' tries."""
+        return self.parked(processor), self.parked_keys(processor), self.released_keys(processor), self.tries(processor)
 
     def producer(self, producer: str) -> bytes:
         """hash, expires: the last sequence that a producer appended, and what it was answered"""
@@ -111,6 +115,10 @@ class AppKeys:
     def control(self) -> bytes:
         """stream, its last thousand entries: notices between workers, which only make fast what heartbeats bring anyway"""
         return f"{{{encoded(self.app)}}}:control".encode()
+
+    def paused(self, processor: str, worker: str) -> bytes:
+        """string, expires: why a processor pauses on a worker, the error that opened its circuit breaker; only for people"""
+        return f"{{{encoded(self.app)}}}:paused:{encoded(processor)}:{encoded(worker)}".encode()
 
     def assignment(self, stream: str, processor: str) -> bytes:
         """hash, for ever: which worker is to own which partition, its version, and that of the membership it is for"""

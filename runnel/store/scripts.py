@@ -7,10 +7,12 @@ call whose reply was lost may always be resent as it is.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from runnel.errors import ConfigurationError
 from runnel.store.keys import PartitionKeys
+from runnel.store.parked import ParkedNow as ParkedNow
+from runnel.store.parked import Tries as Tries
 from runnel.store.script import SCRIPTS as SCRIPTS
 from runnel.store.script import Call as Call
 from runnel.store.script import Script as Script
@@ -45,29 +47,13 @@ class Token:
 
 
 @frozen
-class ParkedNow:
-    """What an owner must know of its parked events: how many, how often operators changed them, and of which keys."""
-
-    events: int = 0
-    operated: int = 0
-    keys: frozenset[bytes] = frozenset()
-    released: frozenset[bytes] = frozenset()
-    """Keys that are to run again."""
-
-    @classmethod
-    def of(cls, reply: Sequence[Any]) -> "ParkedNow":
-        """As the scripts answer."""
-        return cls(reply[0], reply[1], frozenset(reply[2]), frozenset(reply[3]))
-
-
-@frozen
 class Acquired:
     """The partition is ours; read on from `cursor`, up to which the log had `count` entries since it began."""
 
     token: Token
     cursor: bytes
     count: int
-    parked: ParkedNow = ParkedNow()
+    parked: ParkedNow = field(factory=ParkedNow)
     crashes: int = 0
     """How many owners in a row were lost since the last commit, while something waited."""
     culprit: bytes | None = None

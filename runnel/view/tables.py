@@ -94,6 +94,8 @@ def _troubles(status: ProcessorStatus) -> list[Text]:
             lines.append(Text(f"partition {each.partition} is quarantined: {each.stopped}", style="red"))
         elif each.crashes:
             lines.append(Text(f"partition {each.partition}: {_crashes(each)}", style="yellow"))
+    for worker, error in status.paused.items():
+        lines.append(Text(f"paused on {worker} by its circuit breaker: {error}", style="red"))
     return lines
 
 

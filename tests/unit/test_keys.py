@@ -31,6 +31,7 @@ def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
         ("parked", name): keys.parked(name),
         ("parked keys", name): keys.parked_keys(name),
         ("released keys", name): keys.released_keys(name),
+        ("tries", name): keys.tries(name),
         ("producer", name): keys.producer(name),
     }
 
@@ -76,7 +77,7 @@ def keys_of_app(keys: AppKeys, stream: str, processor: str) -> list[bytes]:
     """All keys of an app that belong to no partition."""
     return [
         *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control),
-        keys.assignment(stream, processor),
+        *(keys.assignment(stream, processor), keys.paused(processor, "worker")),
     ]
 
 

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Takes a partition for a processor, if nobody holds it.
--- KEYS: slot, cursors, log, parked, parked keys, released keys
+-- KEYS: slot, cursors, log, parked, parked keys, released keys, tries
 -- ARGV: processor, worker, nonce, lease in ms, start ('earliest' or 'latest', for a processor that is not registered)
 -- Answers 'OK', epoch, cursor, count, crashes, culprit ('': none),
---         parked events, how often operators changed them, parked keys, those to run again
+--         parked events, how often operators changed them, parked keys, those to run again,
+--         how often each was tried and when it is next, the time
 --       | 'HELD', owner, ms left | 'STOPPED', why: until an operator reopens it
 -- The same nonce again gets the same answer: its reply may have been lost.
 -- A token of an older history is void, so nobody has to wait for the end of its lease.
@@ -13,7 +14,7 @@ local processor, worker, nonce, lease, start = ARGV[1], ARGV[2], ARGV[3], tonumb
 local function granted(epoch)
   local cursor, count = redis.call('HGET', cursors, processor), redis.call('HGET', slot, 'count')
   local crashes, _, culprit = suspicion(slot)
-  return {'OK', epoch, cursor, count, crashes, culprit, parked_now(slot, KEYS[4], KEYS[5], KEYS[6])}
+  return {'OK', epoch, cursor, count, crashes, culprit, parked_now(slot, KEYS[4], KEYS[5], KEYS[6], KEYS[7])}
 end
 
 -- Whether there is anything that may run. The log may be something else by now: that is no reason to refuse.

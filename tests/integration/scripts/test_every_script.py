@@ -20,7 +20,7 @@ EVERY_MOVE: list[Move] = [
     Bury([b"data", b"1"]),
     Park(b"k", [b"data", b"1"]),
     Unpark(b"k", b"1-0"),
-    Hold(b"k"),
+    Hold(b"k", wait=60),
     Stop("broken"),
 ]
 ASSIGNMENT = APP.assignment("orders", PROCESSOR)
