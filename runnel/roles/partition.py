@@ -19,7 +19,7 @@ from runnel.errors import RecordError, RunnelError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
-from runnel.retry import Retry, pause
+from runnel.retry import pause
 from runnel.roles.attempts import Attempts
 from runnel.roles.committer import CommitterMessage, Dirty
 from runnel.roles.failing import EventFailed, goes_on
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 SELDOM = 600
 """How many calls that got nowhere, a second apart, between two warnings of them."""
-
 
 LOOK = 1.0
 """Seconds between two looks whether an operator has changed what is parked."""
@@ -201,6 +200,12 @@ class Partition(Actor[PartitionMessage]):
         finally:
             self.cancel_timer(TimeIsUp)
 
+    def tries_again(self, error: Exception) -> bool:
+        """Whether what is out would be tried again, at once or one by one, if it failed with this error."""
+        position, retry = self.position, self.lease.processor.options.retry
+        again = pause(retry, error, self.attempts.if_failed(position)) is not None
+        return again or self.passing.splits(position.out)
+
     def excuses(self, error: RecordError) -> bool:
         """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""
         if not goes_on(self.policy):
@@ -263,7 +268,8 @@ class Partition(Actor[PartitionMessage]):
         """
         error = failed.__cause__
         assert isinstance(error, Exception)
-        seconds = None if self.undecodable else pause(self._retry, error, self.attempts.times, random.random())
+        retry = self.lease.processor.options.retry
+        seconds = None if self.undecodable else pause(retry, error, self.attempts.times, random.random())
         if seconds is None:
             self.failed = failed
             raise failed
@@ -272,10 +278,6 @@ class Partition(Actor[PartitionMessage]):
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
         self.position.out = 0
         await self._wait(seconds)
-
-    @property
-    def _retry(self) -> Retry | None:
-        return self.lease.processor.options.retry
 
     async def _wait(self, seconds: float) -> None:
         """Let time pass, and take in hand what comes meanwhile.

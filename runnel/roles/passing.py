@@ -53,6 +53,10 @@ class Passing:
         """What becomes of events that failed for good."""
         return self.lease.processor.options.exception_policy
 
+    def splits(self, events: int) -> bool:
+        """Whether so many events, which have failed for good together, are tried one by one: only the culprit is to move."""
+        return events > 1 and self.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK)
+
     def failed(self, events: int, error: Exception, attempts: int) -> bool:
         """Go on behind the next events, which have failed. False when they cannot be passed over yet: there is no room."""
         position = self.lease.current
@@ -61,7 +65,7 @@ class Passing:
             self.dropped += events
             log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
             position.done(events)
-        elif events > 1:
+        elif self.splits(events):
             log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
             position.singly, position.out = events, 0
         elif self.policy is ExceptionPolicy.DEAD_LETTER:

@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"actors", "records", "store"},
     {
         *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("assignment", "breath", "alarm", "pipeline", "retry", "failed"),
+        *("assignment", "breath", "alarm", "pipeline", "retry", "failed", "source"),
         *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
