@@ -35,6 +35,7 @@ _HOMES = {
     "StoreUnavailable": "runnel.errors",
     "Stream": "runnel.stream",
     "StreamFull": "runnel.errors",
+    "SyncEvents": "runnel.threads",
     "TimedOut": "runnel.errors",
     "Worker": "runnel.worker",
     "Zstd": "runnel.records",

@@ -21,6 +21,7 @@ from runnel.processor import Processor
 from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
 from runnel.retry import Retry
 from runnel.stream import Stream
+from runnel.threads import SyncEvents
 from runnel.version import __version__
 from runnel.worker import Worker
 
@@ -50,6 +51,7 @@ __all__ = [
     "StoreUnavailable",
     "Stream",
     "StreamFull",
+    "SyncEvents",
     "TimedOut",
     "Worker",
     "Zstd",

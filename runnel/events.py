@@ -121,9 +121,12 @@ class Events(Generic[R]):
         while not position.closing and (position.left or await source.fill()):
             xid, fields = position.entries[position.at]
             position.out = 1
-            yield Event(self.stream, self.partition, self.group, xid, fields, source.attempt)
+            yield self._event(xid, fields)
             position.done(1)
             await breath()
+
+    def _event(self, xid: bytes, fields: list[bytes]) -> Event:
+        return Event(self.stream, self.partition, self.group, xid, fields, self._source.attempt)
 
     async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
         source, position = self._source, self._source.position

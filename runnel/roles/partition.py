@@ -241,7 +241,7 @@ class Partition(Actor[PartitionMessage]):
         alarm = self.alarm = self._alarm()
         failure: Exception | None = None
         try:
-            await processor.function(events)
+            await processor.run(events)
             failure = alarm.verdict(interrupted=False) if alarm else None
         except asyncio.CancelledError:
             failure = alarm.verdict(interrupted=True) if alarm else None
@@ -257,7 +257,7 @@ class Partition(Actor[PartitionMessage]):
             raise self._failed(failure) from failure
 
     def _alarm(self) -> Alarm | None:
-        limit = self.lease.processor.options.timeout
+        limit = self.lease.processor.interrupted_after
         return None if limit is None else Alarm(self.clock, limit)
 
     async def _try_again(self, failed: EventFailed) -> None:

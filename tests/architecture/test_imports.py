@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {
         *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
         *("assignment", "breath", "alarm", "pipeline", "retry", "failed", "source"),
+        *("threads", "crossing", "progress"),
         *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
@@ -157,7 +158,7 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 PUBLIC = """
     App Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4 LeaseLost
     Middleware Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError StoreRefused
-    StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
+    StoreUnavailable Stream StreamFull SyncEvents TimedOut Worker Zstd __version__
 """
 
 

@@ -32,7 +32,7 @@ WORK = 0.01
 CALM = dict[str, Any](fail_points=False, lock_expiry=LEASE, prefetch_count=PREFETCH, work=WORK)
 """What workers do whom no fault has been planned for."""
 
-STYLES = ("records", "take", "events")
+STYLES = ("records", "take", "plain", "events")
 """How the first worker, the second, the third and so on iterate over events."""
 
 

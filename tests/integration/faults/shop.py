@@ -7,16 +7,17 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import asdict, field, frozen
 
-from runnel import App, ExceptionPolicy, Record
+from runnel import App, ExceptionPolicy, Record, SyncEvents
 from tests.integration.faults.ledger import Ledger
 
-Style = Literal["records", "events", "take"]
+Style = Literal["records", "events", "take", "plain"]
+"""How the function iterates; "plain" is a plain `def`, which does so in a thread."""
 
 
 class Sale(Record):
@@ -105,7 +106,7 @@ def declare_stream(app: App, plan: Plan) -> Any:
 
 def token_of(events: Any) -> str:
     """The term of ownership under which a processor's function gets these events. Users need not know it."""
-    token = events._source.lease.token
+    token = getattr(events, "_events", events)._source.lease.token
     return f"{token.epoch.decode()}/{token.nonce.decode()}"
 
 
@@ -124,7 +125,7 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
     begun: Counter[int] = Counter()
     cancelled: set[int] = set()
 
-    async def till(events: Any) -> None:
+    def handler_of(events: Any) -> Callable[[Sale], Coroutine[Any, Any, None]]:
         token = token_of(events)
         begun[events.partition] += 1
         if begun[events.partition] <= plan.fail_to_begin:
@@ -150,6 +151,10 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                 raise ValueError("no change")
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished", token)
 
+        return handle
+
+    async def till(events: Any) -> None:
+        handle = handler_of(events)
         match plan.style:
             case "records":
                 async for sale in events.records():
@@ -162,6 +167,12 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                     for sale in sales:
                         await handle(sale)
 
+    def plain(events: SyncEvents[Sale]) -> None:
+        handle = handler_of(events)
+        with asyncio.Runner() as runner:
+            for sale in events.records():
+                runner.run(handle(sale))
+
     stream = declare_stream(app, plan)
     for name in plan.processors:
         app.processor(
@@ -172,5 +183,5 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
             grace_period=plan.grace_period,
             prefetch_count=plan.prefetch_count,
             join_delay=plan.join_delay,
-        )(till)
+        )(plain if plan.style == "plain" else till)
     return app

@@ -19,7 +19,7 @@ from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale
 from tests.integration.faults.test_failing_handlers import has_ended, spoil
 from tests.integration.faults.test_policies import NOTED, expected, handler, in_order
-from tests.integration.faults.test_retry import Till, partition_details
+from tests.integration.faults.test_retry import Till, is_single, partition_details
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -47,7 +47,7 @@ class Case:
     @property
     def batch(self) -> int:
         """How many events fail together, at most."""
-        return 1 if self.style in ("records", "events") else BATCH
+        return 1 if is_single(self.style) else BATCH
 
     @property
     def before(self) -> list[int]:
@@ -192,3 +192,12 @@ async def test_so_it_does_on_every_kind_of_server_and_in_undecoded_batches(
     make_world: Callable[..., World], server: Server, policy: str, style: str
 ) -> None:
     await go_through(Case(make_world(server, partition_count=1), policy, style, place=6, error="exception"))
+
+
+@POLICIES
+@ERRORS
+@pytest.mark.parametrize("style", ["plain records", "plain events", "plain batches"])
+async def test_so_it_does_in_plain_functions(
+    make_world: Callable[..., World], valkey: Server, policy: str, error: str, style: str
+) -> None:
+    await go_through(Case(make_world(valkey, partition_count=1), policy, style, place=6, error=error))
