@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runnel import ConfigurationError, LeaseLost, Middleware, Retry, SyncEvents
+from runnel import ConfigurationError, ExceptionPolicy, LeaseLost, Middleware, Retry, SyncEvents
 from runnel.actors.snapshot import State
 from runnel.errors import HandlerFailed
 from tests.integration.faults.harness import World
@@ -328,16 +328,16 @@ async def test_an_event_under_way_is_finished_and_committed_and_no_other_is_begu
         async with world.worker(app=till.app) as worker:
             await wait_until(lambda: 5 in till.numbers)
             begun = till.numbers
-
-            async def go_on_once_it_is_let_go() -> None:
-                await wait_until(lambda: is_let_go(worker), what="the partition is to be let go")
-                till.going.set()
-
-            going_on = asyncio.create_task(go_on_once_it_is_let_go())
+            going_on = asyncio.create_task(go_on_once_it_is_let_go(worker, till.going))
         await going_on
     assert till.numbers == begun
     assert world.slot(0)["count"] == str(len(begun))
     assert till.ends == [None]
+
+
+async def go_on_once_it_is_let_go(worker: Any, going: threading.Event) -> None:
+    await wait_until(lambda: is_let_go(worker), what="the partition is to be let go")
+    going.set()
 
 
 def is_let_go(worker: Any) -> bool:
@@ -364,16 +364,39 @@ async def test_a_thread_that_takes_longer_than_its_grace_begins_nothing_more_and
     assert world.slot(0)["count"] == str(begun.index(5) if style in ("records", "events") else 4)
 
 
+async def test_a_function_that_fails_behind_its_loop_at_a_stop_has_failed_no_event(shop: Shop) -> None:
+    """Though the next one has crossed to its thread: under IGNORE it would be lost."""
+    world, begun, going = shop(partition_count=1), list[int](), threading.Event()
+    app = make_app(world.plan)
+
+    @app.processor(declare_stream(app, world.plan), name="till", exception_policy=ExceptionPolicy.IGNORE, lock_expiry=FOR_EVER)
+    def till(events: SyncEvents[Sale]) -> None:
+        for sale in events.records():
+            begun.append(sale.number)
+            if sale.number == 5:
+                assert going.wait(20)
+        raise ValueError("behind the loop")
+
+    await world.send([1], range(10))
+    async with world.worker(app=app) as worker:
+        await wait_until(lambda: 5 in begun)
+        going_on = asyncio.create_task(go_on_once_it_is_let_go(worker, going))
+    await going_on
+    assert begun == list(range(6))
+    assert world.slot(0)["count"] == "6"
+
+
 async def test_who_takes_a_partition_anew_waits_for_the_thread_of_before(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In one process an event is never in two handlers at once."""
     world = shop(partition_count=1)
-    till = Till(world, hold=5, grace_period=0.1)
+    till = Till(world, hold=5)
     await world.send([1], range(10))
     with let_go_at_the_end(till):
-        async with world.worker(app=till.app):
+        async with world.worker(app=till.app) as worker:
             await wait_until(lambda: 5 in till.numbers)
+            worker.stop()  # and again at the end: at once
         async with world.worker(app=till.app):
             await wait_until(lambda: "has not returned: waiting for its thread" in caplog.text)
             stopped_at = time.monotonic()
