@@ -249,9 +249,13 @@ class Events(Generic[R]):
         alarm = self._source.alarm
         return items if alarm is None else self._opened(timed(items, alarm))
 
+    @property
+    def _next_id(self) -> str:
+        position = self._source.position
+        return f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
+
     def _tell_cut_off(self, position: Position) -> None:
-        entry = f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
-        fields = {"processor": self.group, "entry": entry, "events": position.out}
+        fields = {"processor": self.group, "entry": self._next_id, "events": position.out}
         log.warning("cut off in the middle of an event, which will run again", extra=fields)
 
     async def end(self, error: Exception | None) -> None:

@@ -46,6 +46,9 @@ class Progress:
         self._known = 0
         """How many of the done ones the position knows."""
         self._timer: Timer | None = None
+        self._reminder: Timer | None = None
+        self.on_late: Callable[[], object] = lambda: None
+        """Called in the event loop, once, when an event takes longer than the limit."""
 
     # ── in the thread ──
 
@@ -100,8 +103,23 @@ class Progress:
         self._lent = True
         self._position.out = 1
 
+    def watch_the_time(self, told: float = -1.0) -> None:
+        """From now on tell of each event that takes too long. Nothing else tells of a thread that hangs."""
+        if self._limit is None:
+            return
+        if self._is_out and self._since != told and self._clock.monotonic() - self._since > self._limit:
+            told = self._since
+            self.on_late()
+        self._reminder = self._clock.call_later(self._limit, lambda: self.watch_the_time(told))
+
+    def end(self) -> None:
+        """The function has ended, or counts for nothing from now on."""
+        self.take_back()
+        if self._reminder is not None:
+            self._reminder.cancel()
+
     def take_back(self) -> None:
-        """The thread asks for something, has ended, or counts for nothing from now on."""
+        """The thread asks for something, or has ended: what it was lent is the event loop's again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

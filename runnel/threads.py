@@ -69,12 +69,20 @@ class SyncEvents(Generic[R]):
         return SyncBatches(self, self._events.take(n, within))
 
     def run(self, awaitable: Awaitable[T]) -> T:
-        """Wait for something that needs the worker's event loop, such as `events.run(invoices.send(invoice))`."""
+        """Wait for something that needs the worker's event loop, such as `events.run(invoices.send(invoice))`.
+
+        Raises:
+            LeaseLost: The function's time was up before it was done.
+        """
 
         async def awaited() -> T:
             return await awaitable
 
-        return self._crossing.ask(awaited)
+        try:
+            return self._crossing.ask(awaited)
+        finally:
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()  # if it was not begun Python would complain that nobody awaited it
 
     def _chunked(self, make: Callable[[bytes, list[bytes]], T]) -> Iterator[T]:
         progress, chunk = self._progress, Chunk(self._events._source, self._progress, make)
@@ -139,13 +147,18 @@ class InThreads:
             return
         crossing = Crossing()
         progress = Progress(events._source, crossing, self.limit)
+        progress.on_late = lambda: log.warning(
+            "an event takes longer than its timeout: a thread is not interrupted, the event fails when it returns",
+            extra={**self._fields(events), "entry": events._next_id, "limit": self.limit},
+        )
         given = SyncEvents(events, crossing, progress)
         crossing.start(lambda: self._live(given), f"{self.name}/{events.partition}")
         self._calls[events.partition] = crossing.ended
         try:
+            progress.watch_the_time()
             await crossing.serve()
         finally:
-            progress.take_back()
+            progress.end()
         progress.verdict()
 
     def _live(self, events: SyncEvents[Any]) -> None:
@@ -165,6 +178,9 @@ class InThreads:
             return True
         log.warning(
             "the function's last call for this partition has not returned: waiting for its thread",
-            extra={"processor": self.name, "stream": events.stream.name, "partition": events.partition},
+            extra=self._fields(events),
         )
         return await wait_for(earlier, events._source.position)
+
+    def _fields(self, events: Events[Any]) -> dict[str, object]:
+        return {"processor": self.name, "stream": events.stream.name, "partition": events.partition}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from runnel import LeaseLost
+from runnel import LeaseLost, TimedOut
 from runnel.clock import ManualClock
 from runnel.position import Position
 from runnel.progress import PACE, Progress
@@ -37,9 +37,9 @@ def does(progress: Progress, events: int = 1) -> None:
         assert progress.done(more=True)
 
 
-def lent(kind: type[Progress] = Progress) -> tuple[Any, Any]:
+def lent(kind: type[Progress] = Progress, limit: float | None = None) -> tuple[Any, Any]:
     both: Any = Both()
-    progress = kind(both, both, None)
+    progress = kind(both, both, limit)
     progress.lend()
     return both, progress
 
@@ -95,3 +95,19 @@ def test_once_nobody_waits_for_the_thread_what_it_does_moves_nothing() -> None:
     both.turn()
     both.clock.advance(1)
     assert both.position.at == 2
+
+
+def test_each_event_that_takes_too_long_is_told_of_once() -> None:
+    both, progress = lent(limit=10.0)
+    told: list[float] = []
+    progress.on_late = lambda: told.append(both.clock.monotonic())
+    progress.watch_the_time()
+    does(progress)
+    progress.begin()
+    both.clock.advance(100)
+    assert len(told) == 1
+    with pytest.raises(TimedOut):
+        progress.done(more=True)
+    progress.end()
+    both.clock.advance(100)
+    assert len(told) == 1

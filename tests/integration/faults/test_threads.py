@@ -13,6 +13,7 @@ from runnel import ConfigurationError, ExceptionPolicy, LeaseLost, Middleware, R
 from runnel.actors.snapshot import State
 from runnel.errors import HandlerFailed
 from tests.integration.faults.harness import World
+from tests.integration.faults.ledger import Order
 from tests.integration.faults.shop import Sale, declare_stream, make_app
 from tests.integration.faults.test_failing_handlers import has_ended
 from tests.integration.faults.test_retry import actors
@@ -275,6 +276,23 @@ async def test_an_event_that_took_too_long_has_failed_whatever_the_function_make
             await wait_until(lambda: has_ended(worker))
     assert begun == [0, 1]
     assert world.slot(0)["count"] == "1"
+
+
+async def test_an_event_that_takes_too_long_is_told_of_while_its_thread_hangs(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = shop(partition_count=1)
+    till = Till(world, hold=1, timeout=0.05, exception_policy="ignore")
+    await world.send([1], range(3))
+    with let_go_at_the_end(till):
+        async with world.worker(app=till.app):
+            await wait_until(lambda: "an event takes longer than its timeout" in caplog.text)
+            assert till.numbers == [0, 1]
+            till.going.set()
+            await world.all_done()
+    [said] = [record for record in caplog.records if record.message.startswith("an event takes longer")]
+    assert vars(said)["entry"] == world.sent[Order(1, 1)]
+    assert till.numbers == [0, 1, 2]
 
 
 async def test_a_function_that_is_to_be_awaited_after_all_is_named(
