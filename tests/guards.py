@@ -125,6 +125,7 @@ GUARDS = [
     Guard("move", "redis.call('SCARD', released)", "", "move: checked first, released keys"),
     Guard("move", "redis.call('HINCRBY', keys, ARGV[at + 1], 1)", "", "move: the key is parked"),
     Guard("move", "redis.call('SREM', released, ARGV[at + 1])", "", "move: a key that failed again is held"),
+    Guard("common", "redis.call('HKEYS', keys)", "{}", "parked: who takes over is told the keys"),
     Guard("common", "if redis.call('XDEL', parked, id) == 0 then return 0 end", "", "unpark: once"),
     Guard("common", "    redis.call('HDEL', keys, key)\n", "", "unpark: the last event frees the key"),
     Guard("common", "    redis.call('SREM', released, key)\n", "", "unpark: a free key is not released"),
@@ -205,6 +206,7 @@ WITHOUT = {
     "nonce": ("token: the nonce",),
     "history": ("token: the history",),
     "number": ("commit: already", "commit: the chain"),
+    "parked": ("parked: who takes over is told the keys",),
 }
 """What stands between a fault and an accident, under a short name, and the guards that make it up."""
 

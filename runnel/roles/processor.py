@@ -15,7 +15,7 @@ from runnel.errors import HandlerFailed
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
-from runnel.roles.failing import EventFailed, directive
+from runnel.roles.failing import EventFailed, directive, goes_on
 from runnel.roles.lease import Lease
 from runnel.roles.partition import Partition, PartitionMessage
 from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
@@ -74,6 +74,10 @@ class Halt:
 
     error: Exception
 
+
+MAILBOX = ROOM + 8
+"""Of a partition: for the batches that its reader has room for, and for what its own timers send, which come room or not:
+a reader that found their room taken would fail, and its whole processor with it."""
 
 CONTROL_MAILBOX = 2**16
 """Room for the few messages that each partition may have under way to an actor that serves them all: these never wait
@@ -155,7 +159,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         partition = self.partitions[lease] = self.spawn(
             lambda: Partition(lease, reader, committer, link),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
-            mailbox=ROOM,
+            mailbox=MAILBOX,
             supervision=supervision(self.processor.options.exception_policy),
         )
         self.watch(partition)
@@ -188,7 +192,10 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
         if not isinstance(error, EventFailed):
             return
-        if self.processor.options.exception_policy is ExceptionPolicy.QUARANTINE:
+        policy = self.processor.options.exception_policy
+        if goes_on(policy):  # it was told to stop just then: the event stays the next one, whoever owns that next
+            log.info("event failed while its partition was let go", extra={"processor": self.processor.options.name})
+        elif policy is ExceptionPolicy.QUARANTINE:
             if lease is not None:
                 self.pipe_to_self(self._quarantine(lease, error), lambda _: _Gone(lease))
         else:

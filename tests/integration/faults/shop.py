@@ -57,6 +57,9 @@ class Plan:
     """The number of the event, of every key, whose handler waits for the file `go`."""
     fail: int = -1
     """The number of the event, of every key, whose handler fails."""
+    poison: list[int] = field(factory=list)
+    """Keys of which every `poison_every`-th event fails while the file `mended` is missing."""
+    poison_every: int = 9
     work: float = 0.0
     """How long, in seconds, every event takes."""
     slow: float = 0.0
@@ -81,6 +84,16 @@ class Plan:
     def go(self) -> Path:
         """While this file is missing, handlers hold."""
         return Path(self.folder) / "go"
+
+    @property
+    def mended(self) -> Path:
+        """Once this file is there, no event is poison any more."""
+        return Path(self.folder) / "mended"
+
+    def fails(self, sale: Sale) -> bool:
+        """Whether the event's handler is to fail."""
+        poison = sale.key in self.poison and sale.number % self.poison_every == self.poison_every - 1
+        return sale.number == self.fail or (poison and not self.mended.exists())
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
@@ -147,7 +160,7 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                 assert task is not None
                 task.cancel()
                 await asyncio.sleep(0)
-            if sale.number == plan.fail:
+            if plan.fails(sale):
                 raise ValueError("no change")
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished", token)
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from runnel import ExceptionPolicy, Retry
+from runnel.roles import partition
+from runnel.roles.passing import Passing
 from runnel.store import moves
 from runnel.store.scripts import Call
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale
 from tests.integration.faults.test_failing_handlers import spoil
 from tests.integration.faults.test_policies import Shop, handler, in_order
-from tests.integration.faults.test_retry import STYLES, Till, partition_details
+from tests.integration.faults.test_retry import STYLES, Till, actors, partition_details
 from tests.support import wait_until
 
 
@@ -231,6 +233,35 @@ async def test_what_an_operator_discards_does_not_run_and_its_key_goes_on(shop: 
         await committed(world, 11)
     assert odd(till.done) == [1, 11]
     assert nothing_parked(world)
+
+
+async def test_looks_at_what_is_parked_take_no_room_of_the_reader(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that waited in the mailbox while the server was slow let the reader find that full, and the processor began anew."""
+    going, looks = asyncio.Event(), list[int]()
+
+    async def slow_look(self: Passing) -> None:
+        looks.append(1)
+        await going.wait()
+
+    monkeypatch.setattr(partition, "LOOK", 0.01)
+    monkeypatch.setattr(Passing, "look", slow_look)
+    world = shop(partition_count=1)
+    till = Till(world, lambda sale: None, exception_policy="park", prefetch_count=1)
+    async with world.worker(app=till.app) as worker:
+        await wait_until(lambda: looks and mailbox(worker) == 1, what="it looks, and the next look waits")
+        await world.send([1], range(20))
+        await wait_until(lambda: mailbox(worker) == 3 or "actor failed" in caplog.text, what="batches wait behind it")
+        going.set()
+        await world.all_done()
+    assert till.begun == list(range(20))
+    assert "actor failed" not in caplog.text
+
+
+def mailbox(worker: Any) -> int:
+    [depth] = [each.mailbox_depth for each in actors(worker.snapshot()) if each.kind == "Partition"]
+    return int(depth)
 
 
 async def test_retries_come_before_parking(shop: Shop) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runnel import Reject, Retry
+from runnel.actors.snapshot import State
 from runnel.release import carry_out, make_plan
 from tests.integration.faults.harness import World
 from tests.integration.faults.ledger import Order
@@ -116,6 +117,37 @@ def supervisor(worker: Any) -> Any:
 
 def partition(world: World, event: Order) -> int:
     return int(world.sent[event].split("/")[1])
+
+
+@pytest.mark.parametrize("policy", ["ignore", "dead_letter", "park"])
+@pytest.mark.parametrize("style", ["events", "take"])
+async def test_an_event_that_fails_while_its_partition_is_let_go_stays_the_next_one_and_halts_nobody(
+    shop: Shop, policy: str, style: str
+) -> None:
+    world, going = shop(partition_count=1), asyncio.Event()
+
+    async def fail_later() -> None:
+        await going.wait()
+        raise ValueError("no change")
+
+    await world.send([1], range(4))
+    till = Till(world, lambda sale: fail_later() if sale.number == 0 else None, style, exception_policy=policy)
+    async with world.worker(app=till.app) as worker:
+        await wait_until(lambda: till.begun == [0])
+        failing = asyncio.create_task(once_it_is_let_go(worker, going))
+    await failing
+    assert world.slot(0).get("count", "0") == "0"
+    second = Till(world, lambda sale: None, style, exception_policy=policy)
+    async with world.worker(app=second.app):
+        await world.all_done()
+    assert second.done == list(range(4))
+
+
+async def once_it_is_let_go(worker: Any, going: asyncio.Event) -> None:
+    """Let a handler go on, when its partition has been told to stop."""
+    stopping = lambda: [each.state for each in actors(worker.snapshot()) if each.kind == "Partition"] == [State.STOPPING]  # noqa: E731
+    await wait_until(stopping)
+    going.set()
 
 
 async def test_of_a_batch_that_fails_all_are_tried_one_by_one_with_all_their_attempts(shop: Shop) -> None:
