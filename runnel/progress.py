@@ -6,7 +6,7 @@ The thread counts, and the event loop moves the position: a number that only the
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from runnel.breath import breathe
+from runnel.breath import BREATH, breathe
 from runnel.clock import Timer
 from runnel.crossing import Crossing, lost
 from runnel.errors import RecordError, TimedOut
@@ -176,10 +176,14 @@ class Chunk(Generic[T]):
     def _made(self) -> list[T]:
         """None, if the next event does not decode, and is passed over."""
         source, position, made = self._source, self._source.position, list[T]()
+        now = source.clock.monotonic
+        until = now() + BREATH
         most = 1 if source.attempt > 1 or position.singly else MOST  # what has failed crosses alone: its attempt is its own
         for xid, fields in position.entries[position.at : position.at + most]:
             try:
                 made.append(self._make(xid, fields))
+                if now() >= until:
+                    break  # large records: the event loop has others to serve
             except RecordError as error:
                 if made:
                     break  # its turn comes

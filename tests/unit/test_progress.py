@@ -9,7 +9,7 @@ from attrs import define, field
 from runnel import LeaseLost, TimedOut
 from runnel.clock import ManualClock
 from runnel.position import Position
-from runnel.progress import PACE, Progress
+from runnel.progress import MOST, PACE, Chunk, Progress
 
 
 @define(eq=False)
@@ -18,6 +18,7 @@ class Both:
 
     clock: ManualClock = field(factory=ManualClock)
     position: Position = field(factory=lambda: Position(b"0-0", 0, entries=[(b"%d-0" % n, []) for n in range(1, 10)]))
+    attempt: int = 1
     over: bool = False
     calls: list[Callable[[], object]] = field(factory=list)
 
@@ -95,6 +96,22 @@ def test_once_nobody_waits_for_the_thread_what_it_does_moves_nothing() -> None:
     both.turn()
     both.clock.advance(1)
     assert both.position.at == 2
+
+
+@pytest.mark.parametrize(("takes", "cross"), [(0.0, MOST), (0.0002, 3), (1.0, 1)])
+async def test_as_many_events_cross_at_once_as_are_decoded_before_others_need_the_event_loop(
+    takes: float, cross: int
+) -> None:
+    both: Any = Both()
+    both.position.take_in([(b"%d-0" % n, []) for n in range(10, 100)])
+    progress = Progress(both, both, None)
+
+    def slowly(xid: bytes, fields: list[bytes]) -> bytes:
+        both.clock.advance(takes)
+        return xid
+
+    assert len(await Chunk(both, progress, slowly).next()) == cross
+    assert both.position.out == 1
 
 
 def test_each_event_that_takes_too_long_is_told_of_once() -> None:
