@@ -251,6 +251,41 @@ async def test_what_the_thread_raises_is_the_error_that_policy_and_middleware_se
     assert [sale.number for sale in till.done] == [0, 2]
 
 
+class Swallowing(Middleware):
+    async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
+        async for event in parent:
+            try:
+                yield event
+            except ValueError:
+                pass
+
+
+class Greedy(Middleware):
+    async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
+        async for event in parent:
+            if event.record().number != 2:
+                yield event
+
+
+@pytest.mark.parametrize(("kind", "what"), [(Swallowing, "swallowed ValueError and went on"), (Greedy, "without yielding")])
+async def test_a_middleware_that_is_broken_is_named_and_nothing_is_lost(
+    shop: Shop, kind: type[Middleware], what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, fixed = shop(partition_count=1), list[bool]()
+    till = Till(world, middleware=[kind()], exception_policy="ignore")
+
+    def handle(sales: list[Sale]) -> None:
+        if sales[0].number == 2 and not fixed:
+            raise ValueError("no change")
+
+    till.handle = handle  # type: ignore[method-assign]
+    await world.send([1], range(5))
+    async with world.worker(app=till.app):
+        await wait_until(lambda: f"middleware {kind.__name__} " in caplog.text and what in caplog.text)
+    assert world.slot(0)["count"] == "2"
+    assert [sale.number for sale in till.done] == [0, 1]
+
+
 @pytest.mark.parametrize("then", ["swallow", "return", "go on"])
 async def test_an_event_that_took_too_long_has_failed_whatever_the_function_makes_of_it(shop: Shop, then: str) -> None:
     world, begun = shop(partition_count=1), list[int]()
@@ -361,6 +396,27 @@ async def go_on_once_it_is_let_go(worker: Any, going: threading.Event) -> None:
 def is_let_go(worker: Any) -> bool:
     """Whether the partition is told to stop."""
     return [each.state for each in actors(worker.snapshot()) if each.kind == "Partition"] == [State.STOPPING]
+
+
+async def test_partitions_move_to_a_worker_that_comes_and_back_in_order_and_nothing_is_repeated(shop: Shop) -> None:
+    world = shop(style="plain", lock_expiry=2, partition_count=8)
+    events = iter(range(1000))
+
+    async def send_until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await world.send(range(16), [next(events)])
+
+    def owned(worker: Any) -> int:
+        return sum(each.kind == "Partition" for each in actors(worker.snapshot()))
+
+    async with world.worker("first") as first:
+        await send_until(lambda: owned(first) == 8)
+        async with world.worker("second") as second:
+            await send_until(lambda: owned(first) == owned(second) == 4 and bool(world.ledger.lines("second")))
+        await send_until(lambda: owned(first) == 8)
+        await world.all_done()
+    world.check()
+    assert not world.ledger.repeated()
 
 
 @STYLES
