@@ -37,6 +37,7 @@ _HOMES = {
     "StoreUnavailable": "runnel.errors",
     "Stream": "runnel.stream",
     "StreamFull": "runnel.errors",
+    "SyncEvents": "runnel.threads",
     "TimedOut": "runnel.errors",
     "Worker": "runnel.worker",
     "Zstd": "runnel.records",

@@ -22,6 +22,7 @@ from runnel.processor import Processor
 from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
 from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
+from runnel.threads import SyncEvents
 from runnel.version import __version__
 from runnel.worker import Worker
 
@@ -53,6 +54,7 @@ __all__ = [
     "StoreUnavailable",
     "Stream",
     "StreamFull",
+    "SyncEvents",
     "TimedOut",
     "Worker",
     "Zstd",

@@ -141,7 +141,7 @@ class App:
         start: Literal["earliest", "latest"] | None = None,
         **legacy: Any,
     ) -> Callable[[ProcessorFunction], Processor]:
-        """Declare a processor: a function that iterates over the events of a partition, once for each partition.
+        """Declare a processor: a function, async or plain, that iterates over a partition's events; called for each partition.
 
         What is left out is the setting `default_<option>`. Durations are seconds or timedeltas.
 

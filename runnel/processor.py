@@ -4,16 +4,18 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from runnel.breaker import CircuitBreaker
 from runnel.errors import ConfigurationError
+from runnel.events import Events
 from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
 from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
+from runnel.threads import InThreads
 
-ProcessorFunction = Callable[[Any], Awaitable[Any]]
+ProcessorFunction = Callable[[Any], Any]
 
 
 @frozen(kw_only=True)
@@ -69,18 +71,29 @@ def _check_middleware(name: str, item: object) -> None:
 
 @frozen(eq=False)
 class Processor:
-    """A function over the events of a stream's partitions."""
+    """A function over the events of a stream's partitions: `async def`, or a plain one, which runs in threads."""
 
     stream: Stream[Any]
     function: ProcessorFunction
     options: ProcessorOptions
+    run: Callable[[Events[Any]], Awaitable[object]] = field(init=False)
+    """Calls the function for a partition."""
 
     def __attrs_post_init__(self) -> None:
-        if not inspect.iscoroutinefunction(self.function):
-            raise ConfigurationError(
-                f"processor {self.options.name!r} must be declared with `async def`: it iterates over its events"
-            )
+        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
+            raise ConfigurationError(f"processor {self.options.name!r} has a `yield`: a processor loops over its events")
+        plain = InThreads(self.function, self.options.name, self.options.timeout)
+        object.__setattr__(self, "run", self.function if _is_async(self.function) else plain)
 
-    async def __call__(self, events: Any) -> Any:
+    @property
+    def interrupted_after(self) -> float | None:
+        """The seconds after which the function is interrupted over an event; None: never, as a thread cannot be."""
+        return None if isinstance(self.run, InThreads) else self.options.timeout
+
+    def __call__(self, events: Any) -> Any:
         """Call the function itself, as in tests of it."""
-        return await self.function(events)
+        return self.function(events)
+
+
+def _is_async(function: ProcessorFunction) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

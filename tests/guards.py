@@ -130,6 +130,7 @@ GUARDS = [
     Guard("move", "if redis.call('HEXISTS', keys, key) == 1 then", "if true then", "move: only parked keys are tried again"),
     Guard("move", "now_ms() + wait)", "now_ms())", "move: when a key is tried again"),
     Guard("common", "    redis.call('HDEL', tries, key)\n", "", "unpark: a free key is not tried again"),
+    Guard("common", "redis.call('HKEYS', keys)", "{}", "parked: who takes over is told the keys"),
     Guard("common", "if redis.call('XDEL', parked, id) == 0 then return 0 end", "", "unpark: once"),
     Guard("common", "    redis.call('HDEL', keys, key)\n", "", "unpark: the last event frees the key"),
     Guard("common", "    redis.call('SREM', released, key)\n", "", "unpark: a free key is not released"),
@@ -227,6 +228,7 @@ WITHOUT = {
     "nonce": ("token: the nonce",),
     "history": ("token: the history",),
     "number": ("commit: already", "commit: the chain"),
+    "parked": ("parked: who takes over is told the keys",),
 }
 """What stands between a fault and an accident, under a short name, and the guards that make it up."""
 

@@ -80,6 +80,10 @@ class Gate:
         self._decide(lambda circuit: circuit.has_failed(number, key, self.done(), now), error)
         return self.state != "closed"
 
+    def keeps_on(self, error: Exception) -> bool:
+        """Whether an event that fails with this error now would stay the next one, since the processor pauses already."""
+        return self.state != "closed" and not isinstance(error, Reject)
+
     def wait(self, lease: Lease, *, has_events: bool) -> float:
         """Seconds for which this partition is to wait before it asks again; 0: it may run."""
         if self.circuit is None or not self.holds(lease):

@@ -233,6 +233,12 @@ class Partition(Actor[PartitionMessage]):
         finally:
             self.cancel_timer(TimeIsUp)
 
+    def tries_again(self, error: Exception) -> bool:
+        """Whether what is out would be tried again, at once or one by one, if it failed with this error."""
+        position, retry = self.position, self.lease.processor.options.retry
+        again = pause(retry, error, self.attempts.if_failed(position)) is not None
+        return again or self.passing.splits(position.out) or self.gate.keeps_on(error)
+
     def excuses(self, error: RecordError) -> bool:
         """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""
         if not goes_on(self.passing.policy):
@@ -261,11 +267,11 @@ class Partition(Actor[PartitionMessage]):
             self, processor.stream, self.lease.keys.number, processor.options.name, processor.options.middleware
         )
         self.undecodable = None
-        limit = processor.options.timeout
+        limit = processor.interrupted_after
         alarm = self.alarm = None if limit is None else Alarm(self.clock, limit)
         failure: Exception | None = None
         try:
-            await processor.function(events)
+            await processor.run(events)
             failure = alarm.verdict(interrupted=False) if alarm else None
         except asyncio.CancelledError:
             failure = alarm.verdict(interrupted=True) if alarm else None

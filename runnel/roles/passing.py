@@ -76,6 +76,10 @@ class Passing:
             "paused": self.is_paused,
         }
 
+    def splits(self, events: int) -> bool:
+        """Whether so many events, which have failed for good together, are tried one by one: only the culprit is to move."""
+        return events > 1 and self.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK)
+
     def failed(self, events: int, error: Exception, attempts: int) -> bool:
         """Go on behind the next events, which have failed. False when they may not be passed over yet: they stay the next."""
         position = self.lease.current
@@ -84,7 +88,7 @@ class Passing:
             self.dropped += events
             log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
             position.done(events)
-        elif events > 1:
+        elif self.splits(events):
             log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
             position.singly, position.out = events, 0
         elif self.lease.replay is None and self.gate.keeps(self.lease, self._key, error):

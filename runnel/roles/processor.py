@@ -16,7 +16,7 @@ from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
-from runnel.roles.failing import EventFailed, directive
+from runnel.roles.failing import EventFailed, directive, goes_on
 from runnel.roles.gate import Gate
 from runnel.roles.lease import ROOM, Lease
 from runnel.roles.partition import Partition, PartitionMessage
@@ -82,6 +82,10 @@ class Halt:
 
     error: Exception
 
+
+MAILBOX = ROOM + 8
+"""Of a partition: for the batches that its reader has room for, and for what its own timers send, which come room or not:
+a reader that found their room taken would fail, and its whole processor with it."""
 
 CONTROL_MAILBOX = 2**16
 """Room for the few messages that each partition may have under way to an actor that serves them all: these never wait
@@ -184,7 +188,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         partition = self.partitions[lease] = self.spawn(
             lambda: Partition(lease, reader, committer, link, self.turns, self.gate),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
-            mailbox=ROOM,
+            mailbox=MAILBOX,
             supervision=supervision(self.processor.options.exception_policy),
         )
         self.watch(partition)
@@ -218,8 +222,10 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         if not isinstance(error, EventFailed):
             return
         policy = self.processor.options.exception_policy
-        # Under HALT too: the worker would stop, and the next one, and the next, for an event that nobody runs any more.
-        if policy is ExceptionPolicy.QUARANTINE or isinstance(error.__cause__, WorkerCrashed):
+        if goes_on(policy):  # it was told to stop just then: the event stays the next one, whoever owns that next
+            log.info("event failed while its partition was let go", extra={"processor": self.processor.options.name})
+        elif policy is ExceptionPolicy.QUARANTINE or isinstance(error.__cause__, WorkerCrashed):
+            # Under HALT too: the worker would stop, and the next one, and the next, for an event that nobody runs any more.
             if lease is not None:
                 self.pipe_to_self(self._quarantine(lease, error), lambda _: _Gone(lease))
         else:

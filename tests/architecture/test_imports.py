@@ -22,7 +22,8 @@ LAYERS: list[set[str]] = [
     {"actors", "records", "store"},
     {
         *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("assignment", "breath", "alarm", "pipeline", "retry", "breaker", "failed"),
+        *("assignment", "breath", "alarm", "pipeline", "retry", "breaker", "failed", "source"),
+        *("threads", "crossing", "progress"),
         *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
@@ -157,7 +158,7 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 PUBLIC = """
     App CircuitBreaker Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4
     LeaseLost Middleware ParkRetry Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError
-    StoreRefused StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
+    StoreRefused StoreUnavailable Stream StreamFull SyncEvents TimedOut Worker Zstd __version__
 """
 
 

@@ -20,8 +20,8 @@ from tests.integration.faults.test_parking import (
     released_keys,
     send,
 )
-from tests.integration.faults.test_policies import STYLES, Shop, handler, in_order
-from tests.integration.faults.test_retry import Till, partition_details
+from tests.integration.faults.test_policies import Shop, handler, in_order
+from tests.integration.faults.test_retry import STYLES, Till, partition_details
 from tests.support import wait_until
 
 SOON = ParkRetry(backoff=0.05, max_backoff=0.2)

@@ -23,7 +23,7 @@ POISON = Order(1, 3)
 def poisoned(shop: Shop, *events: Order, **options: Any) -> World:
     """A world with events that kill: one partition, unless something else is asked for."""
     plan = {"partition_count": 1, "lock_expiry": 0.4, "max_crashes": MAX, "fail_points": False, **options}
-    return shop(poison=[[event.key, event.number] for event in events], **plan)
+    return shop(deadly=[[event.key, event.number] for event in events], **plan)
 
 
 async def runs_until(world: World, done: Callable[[], bool], most: int = 20) -> tuple[int, Process]:
@@ -160,7 +160,7 @@ async def test_a_worker_that_is_killed_while_a_suspect_runs_and_before_is_all_it
 async def test_a_released_event_that_kills_stays_parked_and_its_key_is_held(shop: Shop) -> None:
     world = poisoned(shop, Order(1, 5), policy="park")
     await world.send([1], range(8))
-    first = world.start("first", poison=[], fail=3)
+    first = world.start("first", deadly=[], fail=3)
     await wait_until(lambda: len(world.parked()) == 5 and world.all_committed())
     first.signal(signal.SIGTERM)
     assert await first.ended() == 0
