@@ -266,12 +266,14 @@ async def test_a_release_while_a_key_runs_in_vain_has_it_run_once_more_at_once(s
             await going.wait()
         raise ValueError("no change")
 
-    till = park(world, lambda sale: fail() if sale.number == 1 and not fixed else None, park_retry=ParkRetry(0.05, 3_600))
+    till = park(world, lambda sale: fail() if sale.number == 1 and not fixed else None, park_retry=LATER)
     async with world.worker(app=till.app):
-        await wait_until(lambda: till.begun.count(1) == 2, what="it is tried again")
+        await committed(world, 4)
+        await release(world)
+        await wait_until(lambda: till.begun.count(1) == 2, what="it was released")
         await release(world)
         going.set()
-        await wait_until(lambda: till.begun.count(1) == 3, what="it was released")
+        await wait_until(lambda: till.begun.count(1) == 3, what="it was released once more")
         await wait_until(lambda: (tries(world) or (0, 0))[0] == 2)
         fixed.append(True)
         await release(world)
