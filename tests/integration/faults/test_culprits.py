@@ -148,6 +148,25 @@ async def test_who_follows_one_that_was_lost_hands_out_singly_and_commits_each_b
     assert max(sizes) > 1
 
 
+async def test_a_released_event_that_is_suspected_is_noted_before_it_runs(shop: Shop) -> None:
+    world, fixed, noted = shop(partition_count=1), list[bool](), list[str]()
+
+    def handle(sale: Sale) -> None:
+        if not fixed:
+            raise ValueError("no change")
+        noted.append(world.slot(0)["suspect"])
+
+    await send(world, [1])
+    async with world.worker(app=Till(world, handle, exception_policy="park", lock_expiry=1).app):
+        await committed(world, 1)
+    fixed.append(True)
+    await release(world)
+    tell(world, crashes=3)
+    async with world.worker(app=Till(world, handle, exception_policy="park", lock_expiry=1).app):
+        await wait_until(lambda: nothing_parked(world))
+    assert noted == [xid(world, 0)]
+
+
 async def test_released_events_are_committed_one_by_one_too(shop: Shop) -> None:
     world, fixed, left = shop(partition_count=1), list[bool](), list[int]()
 
