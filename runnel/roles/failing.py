@@ -14,11 +14,17 @@ SELDOM = 600
 
 
 class EventFailed(RunnelError):
-    """The handling of an event, or a batch, failed; `__cause__` is the handler's error."""
+    """The handling of an event, or a batch, failed; raised from the handler's error."""
 
     def __init__(self, message: str, events: int = 1) -> None:
         super().__init__(message)
         self.events = events
+
+    @property
+    def reason(self) -> Exception:
+        """The handler's error."""
+        assert isinstance(self.__cause__, Exception)
+        return self.__cause__
 
 
 def failed(lease: Lease, error: Exception) -> RunnelError:

@@ -6,7 +6,6 @@ function fails it is called again from that event, as often as the processor's `
 or stops (it stays the next one).
 """
 
-import asyncio
 import logging
 import random
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
-from runnel.alarm import Alarm
+from runnel.alarm import Alarm, outcome
 from runnel.errors import RecordError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
@@ -102,8 +101,7 @@ class Partition(Actor[PartitionMessage]):
     async def run(self) -> None:
         if self.failed is not None:  # supervision lets it go on after a failure
             error, self.failed = self.failed, None
-            assert isinstance(error.__cause__, Exception)
-            if not self._pass_over(error.events, error.__cause__):
+            if not self._pass_over(error.events, error.reason):
                 self.position.out = 0  # it stays the next one
         while not self._is_ending:
             if await self._does_else():
@@ -210,7 +208,7 @@ class Partition(Actor[PartitionMessage]):
     async def _hear(self, until: float | None) -> bool:
         """Take the next message, if it comes by then. False when none has."""
         self._give_room()
-        message = self.next_nowait() or await self._wait_for_batch(until)
+        message = self.next_nowait() or await self._next(until)
         match message:
             case TimeIsUp():
                 return False
@@ -224,7 +222,7 @@ class Partition(Actor[PartitionMessage]):
         self.batches_in_hand += 1
         self.passing.take_in(batch.entries)
 
-    async def _wait_for_batch(self, until: float | None) -> PartitionMessage:
+    async def _next(self, until: float | None) -> PartitionMessage:
         if until is None:
             return await self.next()
         self.set_timer(TimeIsUp, TimeIsUp(), max(0.0, until - self.clock.monotonic()))
@@ -251,13 +249,9 @@ class Partition(Actor[PartitionMessage]):
         return False
 
     def _give_room(self) -> None:
-        feed = self.feed
-        if feed is not None and self.batches_in_hand:
-            was_full = not feed.room
-            feed.room += self.batches_in_hand
-            self.batches_in_hand = 0
-            if was_full:
-                self.reader.tell_nowait(Room(feed=feed))
+        if (feed := self.feed) is not None and feed.gets_room(self.batches_in_hand):
+            self.reader.tell_nowait(Room(feed=feed))
+        self.batches_in_hand = 0
 
     # ── the function ──
 
@@ -271,16 +265,7 @@ class Partition(Actor[PartitionMessage]):
         alarm = self.alarm = None if limit is None else Alarm(self.clock, limit)
         failure: Exception | None = None
         try:
-            await processor.run(events)
-            failure = alarm.verdict(interrupted=False) if alarm else None
-        except asyncio.CancelledError:
-            failure = alarm.verdict(interrupted=True) if alarm else None
-            if failure is None:
-                raise
-        except Exception as error:
-            failure = error
-            if alarm:
-                alarm.verdict(interrupted=False)
+            failure = await outcome(processor.run(events), alarm)
         finally:
             await events.end(failure)
         if (failure := self.undecodable or failure) is not None:
@@ -293,10 +278,8 @@ class Partition(Actor[PartitionMessage]):
         Raises:
             EventFailed: It is not tried again: supervision decides.
         """
-        error = failed.__cause__
-        assert isinstance(error, Exception)
         retry = self.lease.processor.options.retry
-        seconds = None if self.undecodable else pause(retry, error, self.attempts.times, random.random())
+        seconds = None if self.undecodable else pause(retry, failed.reason, self.attempts.times, random.random())
         if seconds is None:
             self.failed = failed
             raise failed
@@ -312,13 +295,10 @@ class Partition(Actor[PartitionMessage]):
         Raises:
             ActorStopping: The partition is to stop: at once.
         """
-        self.set_timer(TimeIsUp, TimeIsUp(), seconds)
-        try:
-            while not isinstance(message := await self.next(), TimeIsUp):
-                if isinstance(message, Batch) and message.feed is self.feed:
-                    self._take_in(message)
-        finally:
-            self.cancel_timer(TimeIsUp)
+        until = self.clock.monotonic() + seconds
+        while not isinstance(message := await self._next(until), TimeIsUp):
+            if isinstance(message, Batch) and message.feed is self.feed:
+                self._take_in(message)
 
     # ── events that failed for good ──
 

@@ -50,6 +50,12 @@ class Feed:
     full_since: float = 0.0
     entry_size: float = 0.0
 
+    def gets_room(self, batches: int) -> bool:
+        """Its partition has finished so many batches. Whether it was full until now."""
+        was_full = not self.room
+        self.room += batches
+        return was_full and batches > 0
+
 
 @frozen(kw_only=True)
 class Unfeed:
