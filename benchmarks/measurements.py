@@ -40,7 +40,7 @@ def _fill(server: Server, events: int, **options: Any) -> None:
     server.settle()
 
 
-def _alternate(runs: int, roles: dict[str, Callable[[int], Figures]]) -> dict[str, list[Figures]]:
+def alternate(runs: int, roles: dict[str, Callable[[int], Figures]]) -> dict[str, list[Figures]]:
     """All roles in turn, so many times; the figures of each."""
     figures: dict[str, list[Figures]] = {name: [] for name in roles}
     for run in range(runs):
@@ -49,7 +49,8 @@ def _alternate(runs: int, roles: dict[str, Callable[[int], Figures]]) -> dict[st
     return figures
 
 
-def _each(figures: list[Figures], name: str) -> list[float]:
+def each(figures: list[Figures], name: str) -> list[float]:
+    """One figure of each run."""
     return [run[name] for run in figures]
 
 
@@ -57,8 +58,8 @@ def _rates(name: str, raw: list[Figures], ours: list[Figures], goal: Goal | None
     return Result(
         name=name,
         unit="events/s",
-        raw=_each(raw, "rate"),
-        ours=_each(ours, "rate"),
+        raw=each(raw, "rate"),
+        ours=each(ours, "rate"),
         cpu=[mine["cpu"] / least["cpu"] for mine, least in zip(ours, raw, strict=True)],
         goal=goal,
     )
@@ -72,7 +73,7 @@ def processing(server: Server, size: Size) -> Iterable[Result]:
     def raw(count: int, log: str = "plain") -> Callable[[int], Figures]:
         return lambda run: fresh("raw.read", url=server.raw_url, events=events, count=count, log=log)
 
-    found = _alternate(
+    found = alternate(
         size.runs,
         {
             "raw": raw(PREFETCH),
@@ -111,7 +112,7 @@ def sending(server: Server, size: Size) -> Iterable[Result]:
         server.flush()
         return fresh(role, url=url, events=size.sent, batch=1000)
 
-    found = _alternate(
+    found = alternate(
         size.runs,
         {"raw": lambda _: send("raw.send", server.raw_url), "ours": lambda _: send("product.send", server.url)},
     )
@@ -122,7 +123,7 @@ def hot_partition(server: Server, size: Size) -> Iterable[Result]:
     """All events in one partition of 16; the other 15 are owned and idle."""
     events = size.sent
     _fill(server, events, hot=True)
-    found = _alternate(
+    found = alternate(
         size.runs,
         {
             "raw": lambda _: fresh("raw.read", url=server.raw_url, events=events, count=PREFETCH, hot=True),
@@ -142,15 +143,15 @@ def latency(server: Server, size: Size) -> Iterable[Result]:
             fresh(f"{module}.send_paced", url=url, events=size.paced, rate=size.rate)
             return receiver.figures()
 
-    found = _alternate(
+    found = alternate(
         size.runs, {"raw": lambda _: hop("raw", server.raw_url), "ours": lambda _: hop("product", server.url)}
     )
     for percentile, bound in (("p50", 3), ("p99", 10)):
         yield Result(
             name=f"latency at {size.rate:g}/s, {percentile}",
             unit="ms",
-            raw=_each(found["raw"], percentile),
-            ours=_each(found["ours"], percentile),
+            raw=each(found["raw"], percentile),
+            ours=each(found["ours"], percentile),
             goal=Goal(bound, at_most=True),
         )
 

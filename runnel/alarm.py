@@ -35,15 +35,25 @@ class Alarm:
         if self._timer is None:
             self._timer = self._clock.call_later(self._limit, self._look)
 
-    def end(self) -> None:
-        """The function comes back for the next.
+    def next(self, moment: float) -> None:
+        """The function comes back, at this moment, and gets the next one.
 
         Raises:
             TimedOut: It was interrupted, and swallowed that.
         """
-        self._since = None
         if self._rang:
             raise self._error()
+        self._since = moment
+
+    def pause(self) -> None:
+        """The function has come back, and nothing is out for now.
+
+        Raises:
+            TimedOut: As `next`.
+        """
+        if self._rang:
+            raise self._error()
+        self._since = None
 
     def verdict(self, interrupted: bool) -> TimedOut | None:
         """The function has ended: why, if it was interrupted and nobody else wants it to end.
@@ -79,7 +89,7 @@ async def timed(items: AsyncIterator[T], alarm: Alarm) -> AsyncGenerator[T, None
     async for item in items:
         alarm.begin()
         yield item
-        alarm.end()
+        alarm.pause()
 
 
 async def outcome(running: Awaitable[object], alarm: Alarm | None) -> Exception | None:

@@ -54,7 +54,7 @@ class Events(Generic[R]):
     def records(self) -> AsyncIterator[R]:
         """Decoded records, one by one. Each is decoded at its turn: one that does not decode has failed."""
         if not self._middleware:
-            return self._timed(self._opened(self._records()))
+            return self._opened(self._records())
         return self._timed(self._opened(self._decoded(self._one_by_one, lambda event: event.record())))
 
     def take(self, n: int, within: Duration = 1.0) -> "Batches[R]":
@@ -89,10 +89,12 @@ class Events(Generic[R]):
     async def _records(self) -> AsyncGenerator[R, None]:
         # The fastest way, and the most frequent: every statement here is paid for each event.
         source, position, decode = self._source, self._source.position, self.stream.codec.decode
-        now = source.clock.monotonic
+        now, alarm = source.clock.monotonic, source.alarm
         breath = now() + BREATH
         while position.left or await source.fill():
             entries = position.entries
+            if alarm is not None:
+                alarm.begin()
             for at in range(position.at, len(entries)):
                 position.out = 1
                 try:
@@ -103,17 +105,22 @@ class Events(Generic[R]):
                     await breathe(0)
                     break  # what is in hand may be other events now
                 yield record
+                moment = now()
+                if alarm is not None:
+                    alarm.next(moment)
                 position.at = at + 1
                 if not position.dirty:
                     position.mark()
-                if position.closing:
-                    position.out = 0
-                    return
-                if (moment := now()) >= breath:
-                    position.out = 0
-                    await breathe(moment - breath)
-                    breath = now() + BREATH
+                if position.closing or moment >= breath:
+                    break
             position.out = 0
+            if alarm is not None:
+                alarm.pause()
+            if position.closing:
+                return
+            if (moment := now()) >= breath:
+                await breathe(moment - breath)
+                breath = now() + BREATH
 
     async def _one_by_one(self) -> AsyncGenerator[Event, None]:
         source, position = self._source, self._source.position

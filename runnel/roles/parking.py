@@ -23,8 +23,6 @@ PAGE = 500
 CHUNK = 256
 """Released events that are held in memory at a time."""
 
-SENT = [KEY]
-
 Entry = tuple[bytes, list[bytes]]
 
 
@@ -85,8 +83,8 @@ class Parking:
         """How many entries at the beginning have keys that are parked, or that are not."""
         keys = self.keys
         for i, (_, fields) in enumerate(entries):
-            # Every event passes here while a key is parked: where `send` puts the key there is no call.
-            key = fields[3] if fields[2:3] == SENT else key_of(fields)
+            # Every event passes here while a key is parked: where `send` puts the key of most there is no call.
+            key = fields[3] if len(fields) > 2 and fields[2] == KEY else key_of(fields)
             if (key in keys) is not parked:
                 return i
         return len(entries)
