@@ -105,7 +105,7 @@ async def test_a_quarantine_outlives_its_worker_and_leaves_other_partitions_alon
             await wait_until(lambda: "stopped" in world.slot(bad))
             await wait_until(lambda: all(partition(world, event) == bad for event in world.uncommitted()))
             await wait_until(lambda: not world.slot(bad)["owner"])
-            await wait_until(lambda worker=worker: supervisor(worker).details["partitions"] == 3)
+            await wait_until(lambda worker=worker: supervisor(worker).details.get("partitions") == 3)
     assert "ValueError" in world.slot(bad)["stopped"]
     assert Order(3, 1) in world.uncommitted()
 
