@@ -77,7 +77,6 @@ class Background:
         Raises:
             ConfigurationError: An option does not fit, the name is taken, or the function needs arguments.
         """
-
         _not_bare("timer", "interval=10", interval)
 
         def declare(function: F) -> F:
@@ -123,7 +122,6 @@ class Background:
             ConfigurationError: The spec or the zone is none, an option does not fit, the name is taken, or the function
                 needs arguments.
         """
-
         _not_bare("crontab", '"45 17 * * *"', spec)
 
         def declare(function: F) -> F:
