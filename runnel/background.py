@@ -39,7 +39,7 @@ class Background:
             name: In the tree of actors (the function's name).
 
         Raises:
-            ConfigurationError: The name is taken, or the function needs arguments.
+            ConfigurationError: The name is taken, or the function needs other arguments.
         """
 
         def declare(function: F) -> F:
@@ -61,7 +61,7 @@ class Background:
 
         It never drifts: a worker's own timer is due at multiples of the interval from its start, a leader's at multiples
         of it since 1970, by the server's clock. `def` runs in a thread. One that fails is logged, and goes on with the
-        next due time.
+        next due time. A function with a parameter is given the due time, a `datetime`.
 
         Args:
             interval: Seconds, or a timedelta; at least 1 ms.
@@ -75,7 +75,7 @@ class Background:
             name: Of its due times in Redis, and in the tree of actors (the function's name). Another name begins anew.
 
         Raises:
-            ConfigurationError: An option does not fit, the name is taken, or the function needs arguments.
+            ConfigurationError: An option does not fit, the name is taken, or the function needs other arguments.
         """
         _not_bare("timer", "interval=10", interval)
 
@@ -105,7 +105,7 @@ class Background:
         jitter: Duration = 0,
         name: str | None = None,
     ) -> Callable[[F], F]:
-        """Declare a function that is called at the times of a crontab, by each worker, or in all the app once.
+        """Declare a function that is called at the times of a crontab, by each worker, or in all the app once: see `timer`.
 
         Args:
             spec: Minute, hour, day, month, weekday, and if you like a sixth field, the second; or @hourly, @daily, @weekly,
@@ -120,7 +120,7 @@ class Background:
 
         Raises:
             ConfigurationError: The spec or the zone is none, an option does not fit, the name is taken, or the function
-                needs arguments.
+                needs other arguments.
         """
         _not_bare("crontab", '"45 17 * * *"', spec)
 

@@ -7,7 +7,8 @@ from typing import Any, Self
 import orjson
 from attrs import define, evolve, field
 
-from runnel.clock import Clock, io_timeout
+from runnel.clock import Clock, DueTimes, io_timeout
+from runnel.delayed import Delayer
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.producer import Producer
 from runnel.records import default_hasher
@@ -23,6 +24,7 @@ class _Session:
 
     store: Store
     producer: Producer | None = None
+    delayer: Delayer | None = None
     checked: set[tuple[str, int, str]] = field(factory=set)
     """The options with which streams were checked: clones of one name may differ in them."""
     checking: asyncio.Lock = field(factory=asyncio.Lock)
@@ -42,6 +44,7 @@ class Connected:
         self._name = name
         self.settings = settings
         self.clock = clock
+        self.due_times = DueTimes()
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
 
     @property
@@ -120,6 +123,18 @@ class Connected:
         if session.producer is None:
             session.producer = Producer(session.store.link(), self.clock)
         return session.producer
+
+    async def delayer_for(self, stream: Stream[Any]) -> Delayer:
+        """What puts events aside in the running loop, once the stream's options are checked.
+
+        Raises:
+            ConfigurationError, StoreError: As `producer_for`.
+        """
+        await self.producer_for(stream)
+        session = self._session()
+        if session.delayer is None:
+            session.delayer = Delayer(session.store.link(), self.clock, self.keys, self.due_times)
+        return session.delayer
 
     async def check_stream(self, stream: Stream[Any]) -> None:
         """Note the options that decide where events lie, or compare them with those noted.

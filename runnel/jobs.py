@@ -6,6 +6,7 @@ Also the decision what a job does now: `decide` gets its schedule, what it did l
 import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,7 @@ from runnel.errors import ConfigurationError
 from runnel.schedule import Cron, Every, Schedule
 
 Misfire = Literal["skip", "once", "all"]
-JobFunction = Callable[[], Any]
+JobFunction = Callable[..., Any]
 
 SHORTEST = 0.001
 """Seconds: due times are whole milliseconds."""
@@ -41,13 +42,20 @@ class Job:
     jitter: float = 0.0
 
     def __attrs_post_init__(self) -> None:
-        check_function(f"job {self.name!r}", self.function)
+        check_function(f"job {self.name!r}", self.function, due=self.schedule is not None)
         if self.misfire not in get_args(Misfire):
             raise ConfigurationError(f"job {self.name!r}: misfire must be skip, once or all, not {self.misfire!r}")
         if self.jitter < 0:
             raise ConfigurationError(f"job {self.name!r}: jitter must be at least 0")
         if isinstance(self.schedule, Every) and self.jitter >= self.schedule.interval:
             raise ConfigurationError(f"job {self.name!r}: jitter must be shorter than the interval")
+
+    def call(self, due: int | None) -> Callable[[], Any]:
+        """Its function, bound to the due time if it asks for it: in the zone of a crontab, a timer's in UTC."""
+        if due is None or not required(self.function):
+            return self.function
+        zone = self.schedule.zone if isinstance(self.schedule, Cron) else UTC
+        return partial(self.function, datetime.fromtimestamp(due / 1000, zone))
 
     def start(self, due: int, salt: str = "") -> int:
         """When the run of a due time begins: up to `jitter` later, always the same for a due time, name and salt."""
@@ -98,19 +106,24 @@ def _zone(zone: str | tzinfo) -> tzinfo:
     return zone
 
 
-def check_function(what: str, function: Any) -> None:
-    """Refuse what cannot be called without arguments.
+def check_function(what: str, function: Any, *, due: bool = False) -> None:
+    """Refuse what cannot be called without arguments, or, if `due`, with a due time.
 
     Raises:
         ConfigurationError: It says what is asked for.
     """
     if not callable(function):
         raise ConfigurationError(f"{what} must be a function, not {function!r}")
+    if len(needed := required(function)) > due:
+        given = "at most the time at which it is due" if due else "no arguments"
+        raise ConfigurationError(f"{what}: its function is given {given}, and asks for {', '.join(needed)}")
+
+
+def required(function: Callable[..., Any]) -> list[str]:
+    """The arguments without which it cannot be called."""
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
-    needed = [each.name for each in parameters if each.default is inspect.Parameter.empty and each.kind not in kinds]
-    if needed:
-        raise ConfigurationError(f"{what}: its function is called without arguments, and asks for {', '.join(needed)}")
+    return [each.name for each in parameters if each.default is inspect.Parameter.empty and each.kind not in kinds]
 
 
 # ── what a job did, and what it does next ──
@@ -123,17 +136,30 @@ class Progress:
     Attributes:
         last: The due time up to which all is run or passed over; None: not known yet.
         free_since: When its last run ended.
-        next: When it is looked at next.
+        next: When it runs next, since the epoch; None: not here.
+        last_run: When its last run began, since the epoch.
+        last_due: For which due time, since the epoch.
+        last_error: With what a run failed last.
+        runs: How many began.
+        passed: How often due times were passed over.
+        ended: Whether it is a task that has returned.
     """
 
     last: int | None = None
     free_since: int = 0
     next: int | None = None
-    last_run: str | None = None
+    last_run: int | None = None
+    last_due: int | None = None
     last_error: str | None = None
     runs: int = 0
-    skipped: int = 0
-    """Looks at which due times were passed over."""
+    passed: int = 0
+    ended: bool = False
+
+    def begin(self, now: float, due: int | None) -> None:
+        """A run begins."""
+        self.last_run = int(now * 1000)
+        self.last_due = due
+        self.runs += 1
 
 
 @frozen
@@ -149,6 +175,8 @@ class Wait:
 
     until: int
     passed: int
+    late: bool = False
+    """Whether what was passed over was too late."""
 
 
 def decide(job: Job, schedule: Schedule, progress: Progress, now: int, grace: int, salt: str = "") -> Run | Wait:
@@ -180,7 +208,7 @@ def decide(job: Job, schedule: Schedule, progress: Progress, now: int, grace: in
     was_busy = not job.overlap and job.start(newest, salt) <= progress.free_since
     if on_time and not was_busy:
         return Run(newest)
-    return Wait(job.start(schedule.after(newest), salt), newest)
+    return Wait(job.start(schedule.after(newest), salt), newest, late=not on_time)
 
 
 def shown(moment: int) -> str:

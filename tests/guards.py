@@ -222,7 +222,7 @@ GUARDS = [
     Guard("promote", "if moved > 0 and bytes > most_bytes then break end", "", "promote: bounded, bytes"),
     Guard("promote", "if moved > 0 and bytes", "if bytes", "promote: one goes, however large"),
     Guard("promote", "length = length - drop_done(log, cursors)", "length = length", "promote: what is done makes room"),
-    Guard("promote", "      full, holder = 1, processor or ''\n      break", "", "promote: a full log holds back"),
+    Guard("promote", "if entry[2] ~= 'drop_oldest' then", "if false then", "promote: a full log holds back"),
     Guard("promote", "  redis.call('ZREM', delayed, id)\n", "", "promote: once"),
     Guard("promote", "  redis.call('HDEL', entries, id)\n", "", "promote: nothing is left"),
     Guard("promote", "if dropped > 0 then", "if false then", "promote: a loss is counted"),

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"errors", "clock", "version", "signals"},
     {"actors", "records", "store"},
     {
-        *("connected", "background", "jobs", "schedule", "delayed", "waiting"),
+        *("connected", "background", "jobs", "schedule", "delayed", "calling", "hooks", "heap", "fitness", "timers"),
         *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
         *("assignment", "breath", "alarm", "pipeline", "retry", "failed"),
         *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),

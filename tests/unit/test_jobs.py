@@ -45,7 +45,7 @@ def test_skip_runs_the_newest_if_it_is_not_late() -> None:
     hourly = Job(name="nightly", function=nightly, schedule=Every(3_600_000))
     late = 2 * 3_600_000
     assert after(hourly, late + 500) == Run(late)
-    assert after(hourly, late + 501) == Wait(3 * 3_600_000, passed=late)
+    assert after(hourly, late + 501) == Wait(3 * 3_600_000, passed=late, late=True)
 
 
 def test_skip_passes_over_what_fell_due_while_it_ran() -> None:
@@ -75,6 +75,17 @@ def test_one_whose_jitter_is_not_over_does_not_hide_the_one_before() -> None:
     with_jitter = job(jitter=99, misfire="once")
     newest = next(due for due in range(1200, 99_000, 100) if with_jitter.start(due) > due + 50)
     assert after(with_jitter, newest + 1, last=newest - 200) == Run(newest - 100)
+
+
+def test_a_function_with_a_parameter_is_given_the_due_time() -> None:
+    app = App("shop")
+    app.timer(60, name="timer")(lambda due: due)
+    app.crontab("@hourly", timezone="Asia/Tokyo", name="crontab")(lambda due, more=1: due)
+    app.timer(60, name="plain")(lambda more=1: more)
+    timer, crontab, plain = (each.call(3_600_000)() for each in app.jobs.values())
+    assert (timer.isoformat(), crontab.isoformat(), plain) == (
+        *("1970-01-01T01:00:00+00:00", "1970-01-01T10:00:00+09:00", 1),
+    )
 
 
 # ── declarations ──
@@ -113,7 +124,7 @@ def test_a_zone_of_pytz_becomes_pythons() -> None:
     assert schedule.zone == ZoneInfo("Europe/London")
 
 
-async def wants(order: Any) -> None:
+async def wants(order: Any, ctx: Any) -> None:
     """Never called."""
 
 
@@ -130,11 +141,12 @@ BAD: list[tuple[Any, str]] = [
     (lambda app: app.timer(1, jitter=1)(nightly), "jitter must be shorter than the interval"),
     (lambda app: app.timer(1, jitter="a")(nightly), "jitter must be seconds"),
     (lambda app: app.crontab("@hourly", jitter=-1)(nightly), "jitter must be at least 0"),
-    (lambda app: app.task(wants), "called without arguments, and asks for order"),
+    (lambda app: app.task(lambda due: None), "given no arguments, and asks for due"),
+    (lambda app: app.timer(1)(wants), "given at most the time at which it is due, and asks for order, ctx"),
     (lambda app: app.task("now"), "must be a function, not 'now'"),
     (lambda app: app.timer(1, name="a/b")(nightly), "no slash"),
     (lambda app: app.on_start(3), "@app.on_start stands on must be a function, not 3"),
-    (lambda app: app.on_stop(wants), "asks for order"),
+    (lambda app: app.on_stop(wants), "given no arguments, and asks for order, ctx"),
 ]
 
 
