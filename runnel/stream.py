@@ -143,8 +143,10 @@ class Stream(Generic[R]):
         own, tail = ((KEY, HEADERS), (orjson.dumps(dict(headers)),)) if headers else ((KEY,), ())
         entries = []
         for record in records:
+            values = self.codec.values(record)
             of = self.key_of(record) if key is None else key
-            entries.append((self.partitions[self.hash(of)], (*self.codec.values(record), key_bytes(of), *tail)))
+            text = key_bytes(of)
+            entries.append((self.partitions[self.hash(of)], (*values, text, *tail)))
         delayer = await self.app.delayer_for(self)
         shape = Shape((*self.codec.names, *own), self.partition_size, self.overflow)
         return await delayer.put_aside(self.name, self.partition_count, entries, shape, due, self.app.send_timeout)
