@@ -147,13 +147,15 @@ def cancel(keys: PartitionKeys, numbers: Sequence[int]) -> Call[int]:
     return Call(SCRIPTS["cancel"], (keys.delayed, keys.delayed_entries), args, int)
 
 
-def delayed(keys: PartitionKeys, *, skip: int = 0, most: int = 100) -> Call[tuple[int, list[Aside]]]:
-    """See how many delayed events there are, and some of them, the last due first; changes nothing."""
+def delayed(
+    keys: PartitionKeys, *, skip: int = 0, most: int = 100, first: bool = True
+) -> Call[tuple[int, list[Aside]]]:
+    """See how many delayed events there are, and some of them, the first or the last due first; changes nothing."""
 
     def answer(reply: list[Any]) -> tuple[int, list[Aside]]:
         count, *found = reply
         pairs = [(number, due, zip(fields[::2], fields[1::2], strict=True)) for number, due, fields in found]
         return count, [Aside(int(number), due, dict(fields)) for number, due, fields in pairs]
 
-    args = (b"%d" % skip, b"%d" % most)
+    args = (b"%d" % skip, b"%d" % most, b"first" if first else b"last")
     return Call(SCRIPTS["delayed"], (keys.delayed, keys.delayed_entries), args, answer)

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from runnel import App, Record, RecordError, StoreRefused, StoreUnavailable
 from runnel.delayed import Delayed
 from tests.integration.faults.harness import World
+from tests.integration.faults.shop import Sale
 from tests.integration.test_jobs import actor, working
 from tests.servers import Server
 from tests.support import wait_until
@@ -46,10 +48,10 @@ def keep_awake(app: App) -> App:
 
 async def entries(app: App, stream: Any) -> list[tuple[int, bytes, dict[bytes, bytes]]]:
     """What is in the logs: partition, id, fields."""
-    found = []
-    for keys in stream.partitions:
-        found += [(keys.number, entry, fields) for entry, fields in await app.redis.xrange(keys.log)]
-    return found
+    redis: Any = app.redis
+    return [
+        (keys.number, entry, fields) for keys in stream.partitions for entry, fields in await redis.xrange(keys.log)
+    ]
 
 
 async def numbers(app: App, stream: Any) -> list[int]:
@@ -107,8 +109,14 @@ async def test_more_than_one_call_can_hold_is_put_aside_in_order(app: App) -> No
 
 
 async def count_is(app: App, stream: Any, count: int) -> bool:
-    lengths = [await app.redis.execute_command("XLEN", keys.log) for keys in stream.partitions]
-    return sum(lengths) == count
+    return await length_of(app, stream) == count
+
+
+async def length_of(app: App, stream: Any) -> int:
+    """How many events are in the logs."""
+    redis: Any = app.redis
+    lengths = [await redis.xlen(keys.log) for keys in stream.partitions]
+    return sum(lengths)
 
 
 async def test_headers_keys_and_every_kind_of_record_come_through(app: App) -> None:
@@ -168,7 +176,7 @@ async def test_a_lost_answer_puts_aside_nothing_twice(app: App, monkeypatch: pyt
     await orders.send(Order(key=1), Order(key=1), delay=60)
     assert lost == [0]
     keys = orders.partitions[orders.hash(1)]
-    assert await app.redis.execute_command("ZCARD", keys.delayed) == 3
+    assert await app.redis.zcard(keys.delayed) == 3
 
 
 async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_send_timeout(own_server: Any) -> None:
@@ -303,20 +311,18 @@ async def test_workers_killed_while_they_move_events_move_each_once(
     make_world: Callable[..., World], own_server: Any
 ) -> None:
     world = make_world(own_server(), partition_count=4, lock_expiry=1.0)
-    from tests.integration.faults.shop import Sale
-
     begin = datetime.now(UTC) + timedelta(seconds=1)
     for n in range(60):
         sales = [Sale(key=key, number=n) for key in range(8)]
         await world.stream.send(*sales, at=begin + timedelta(milliseconds=50 * n))
     for _ in range(3):
         process = world.start("killed")
-        length = await length_of(world)
-        await wait_until(lambda length=length: length_grew(world, length), timeout=20)  # type: ignore[misc]
+        length = await length_of(world.app, world.stream)
+        await wait_until(partial(grew, world, length), timeout=20)
         process.signal(signal.SIGKILL)
         await process.ended()
     world.start("last")
-    await wait_until(lambda: all_there(world), timeout=20)
+    await wait_until(lambda: count_is(world.app, world.stream, 480), timeout=20)
     log = [(order.key, order.number) for order, _ in world.log()]
     assert len(set(log)) == len(log) == 480
     for key in range(8):
@@ -325,13 +331,5 @@ async def test_workers_killed_while_they_move_events_move_each_once(
     await world.app.close()
 
 
-async def length_of(world: World) -> int:
-    return sum([await world.app.redis.execute_command("XLEN", keys.log) for keys in world.stream.partitions])
-
-
-async def length_grew(world: World, length: int) -> bool:
-    return await length_of(world) > length
-
-
-async def all_there(world: World) -> bool:
-    return await length_of(world) >= 480
+async def grew(world: World, length: int) -> bool:
+    return await length_of(world.app, world.stream) > length
