@@ -14,6 +14,7 @@ _HOMES = {
     "App": "runnel.app",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
+    "Delayed": "runnel.delayed",
     "Event": "runnel.event",
     "Events": "runnel.events",
     "ExceptionPolicy": "runnel.policy",

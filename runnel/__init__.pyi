@@ -1,4 +1,5 @@
 from runnel.app import App
+from runnel.delayed import Delayed
 from runnel.errors import (
     ConfigurationError,
     HandlerFailed,
@@ -29,6 +30,7 @@ __all__ = [
     "App",
     "Compressor",
     "ConfigurationError",
+    "Delayed",
     "Event",
     "Events",
     "ExceptionPolicy",

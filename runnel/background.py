@@ -158,8 +158,6 @@ class Background:
     def _add(self, job: Job, function: F) -> F:
         if job.name in self.jobs:
             raise ConfigurationError(f"job {job.name!r} is declared twice: give one of them a name=")
-        if not job.name or "/" in job.name:
-            raise ConfigurationError(f"job {job.name!r}: a name is not empty and has no slash")
         self.jobs[job.name] = job
         return function
 

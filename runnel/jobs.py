@@ -42,6 +42,8 @@ class Job:
     jitter: float = 0.0
 
     def __attrs_post_init__(self) -> None:
+        if not self.name or "/" in self.name or self.name.startswith("~"):
+            raise ConfigurationError(f"job {self.name!r}: a name is not empty, has no slash, and does not begin with ~")
         check_function(f"job {self.name!r}", self.function, due=self.schedule is not None)
         if self.misfire not in get_args(Misfire):
             raise ConfigurationError(f"job {self.name!r}: misfire must be skip, once or all, not {self.misfire!r}")

@@ -156,7 +156,7 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 # ── the public names ──
 
 PUBLIC = """
-    App Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4 LeaseLost
+    App Compressor ConfigurationError Delayed Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4 LeaseLost
     Middleware Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError StoreRefused
     StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
 """

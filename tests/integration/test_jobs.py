@@ -120,6 +120,20 @@ async def test_jobs_and_processors_run_side_by_side(valkey: Server) -> None:
         await wait_until(lambda: len(done) > 3)
 
 
+@pytest.mark.parametrize("runs", [pytest.param(20, id="short"), pytest.param(600, id="long", marks=pytest.mark.long)])
+async def test_a_timer_of_a_tenth_of_a_second_does_not_drift_by_a_real_clock(valkey: Server, runs: int) -> None:
+    app, ran = make_app(valkey), list[float]()
+
+    @app.timer(0.1, misfire="all")
+    async def tick() -> None:
+        ran.append(app.clock.monotonic())
+
+    async with working(app):
+        await wait_until(lambda: len(ran) >= runs, timeout=runs)
+    begun = min(moment - 0.1 * n for n, moment in enumerate(ran))  # as if the least late of them were on time
+    assert ran[runs - 1] - begun - 0.1 * (runs - 1) < 0.1
+
+
 # ── failing ──
 
 
@@ -225,7 +239,7 @@ async def test_due_times_that_no_worker_was_there_for_are_treated_as_the_job_say
 async def test_advancing_due_times_runs_what_is_due_then(valkey: Server) -> None:
     app, ran = make_app(valkey), list[str]()
 
-    @app.crontab("@daily", on_leader=True)
+    @app.crontab("@daily", on_leader=True, misfire="once")
     async def nightly() -> None:
         ran.append("nightly")
 

@@ -76,7 +76,7 @@ async def run_with_faults(crew: Crew, seconds: float, luck: random.Random) -> in
         leader = await crew.led_by_other_than(None)
         count = len(crew.ran())
         ticks = luck.randrange(1, 12)
-        await wait_until(lambda count=count, ticks=ticks: len(crew.ran()) >= count + ticks, timeout=LEASE + 20)  # type: ignore[misc]
+        await wait_until(lambda count=count, ticks=ticks: len(crew.ran()) >= count + ticks, timeout=LEASE + 20)
         fault += 1
         if fault % 3 == 1:
             leader.send_signal(signal.SIGKILL)
@@ -91,7 +91,7 @@ async def run_with_faults(crew: Crew, seconds: float, luck: random.Random) -> in
         else:  # and not: nobody notices
             leader.send_signal(signal.SIGSTOP)
             since = loop.time()
-            await wait_until(lambda since=since: loop.time() > since + LEASE / 4)  # type: ignore[misc]
+            await wait_until(lambda since=since: loop.time() > since + LEASE / 4)
             leader.send_signal(signal.SIGCONT)
     return kills
 

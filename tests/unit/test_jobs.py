@@ -145,6 +145,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda app: app.timer(1)(wants), "given at most the time at which it is due, and asks for order, ctx"),
     (lambda app: app.task("now"), "must be a function, not 'now'"),
     (lambda app: app.timer(1, name="a/b")(nightly), "no slash"),
+    (lambda app: app.timer(1, name="~promoter")(nightly), "does not begin with ~"),
     (lambda app: app.on_start(3), "@app.on_start stands on must be a function, not 3"),
     (lambda app: app.on_stop(wants), "given no arguments, and asks for order, ctx"),
 ]
