@@ -173,10 +173,10 @@ async def test_a_lost_answer_puts_aside_nothing_twice(app: App, monkeypatch: pyt
         return answer
 
     monkeypatch.setattr(connection, "read_response", loses)
-    await orders.send(Order(key=1), Order(key=1), delay=60)
+    found = await orders.send(*(Order(key=1) for _ in range(1200)), delay=60)  # three calls
     assert lost == [0]
     keys = orders.partitions[orders.hash(1)]
-    assert await app.redis.zcard(keys.delayed) == 3
+    assert await app.redis.zcard(keys.delayed) == 1 + len({each.id for each in found}) == 1201
 
 
 async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_send_timeout(own_server: Any) -> None:

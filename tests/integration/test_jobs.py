@@ -1,11 +1,13 @@
 """Tasks, timers and crontabs in real workers: beside processors and without, on the leader, through faults of their own."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from runnel import App, ConfigurationError, Record
 from runnel.actors import ActorSnapshot
 from runnel.errors import StartFailed
 from runnel.worker import Worker
+from tests.integration.commands import Folder
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -303,6 +306,18 @@ async def test_a_run_that_takes_too_long_when_the_worker_stops_is_cut_off(valkey
         begun = app.clock.monotonic()
     assert "cut off" in log
     assert app.clock.monotonic() - begun < 1.5, "nobody waits for a thread that does not end"
+
+
+async def test_a_thread_that_does_not_end_does_not_keep_the_process(tmp_path: Path, valkey: Server) -> None:
+    folder = Folder(tmp_path, valkey.url)
+    folder.write(
+        "stuck.py",
+        "import time\nfrom runnel import App\napp = App('shop', default_grace_period=0.1)\n"
+        "@app.timer(0.01)\ndef blocks():\n    print('blocks', flush=True)\n    time.sleep(600)\n",
+    )
+    with folder.started("worker", "stuck:app") as worker:
+        await worker.says("blocks")
+        assert await worker.ends(signal.SIGTERM) == 0
 
 
 # ── hooks ──
