@@ -21,7 +21,7 @@ STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "t
 """What every record has; the rest was given as `extra`."""
 
 _OURS = str(Path(__file__).parent) + os.sep
-_DECODING = _OURS + "events.py"
+_DECODING = {_OURS + "event.py", _OURS + "events.py"}
 
 log = logging.getLogger("runnel.cli")
 """For what a command itself has to say."""
@@ -113,7 +113,7 @@ def trace_of(record: logging.LogRecord) -> str | None:
 def _is_undecodable(error: BaseException) -> bool:
     """Whether it arose in decoding an event, and not where a handler built a record."""
     frames = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
-    return isinstance(error, RecordError) and _DECODING in frames
+    return isinstance(error, RecordError) and not _DECODING.isdisjoint(frames)
 
 
 def users(trace: TracebackType | None) -> TracebackType | None:

@@ -17,7 +17,9 @@ def print_kept(kept: Sequence[Kept], title: str = "") -> None:
 
 def print_one(kept: Kept) -> None:
     """Print all that is known of one."""
-    Console(highlight=False).print(one_view(kept))
+    console = Console(highlight=False)
+    console.print(one_view(kept))
+    console.print(Text(kept.as_dict()["traceback"] or ""), soft_wrap=True)  # its lines hold paths, to be copied
 
 
 def kept_view(kept: Sequence[Kept], title: str = "") -> RenderableType:
@@ -31,14 +33,14 @@ def kept_view(kept: Sequence[Kept], title: str = "") -> RenderableType:
 
 
 def one_view(kept: Kept) -> RenderableType:
-    """All that is known of one."""
+    """All that is known of one, but its traceback."""
     said = kept.as_dict()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("name", "id", "key", "at", "error", "attempts", "worker"):
         table.add_row(Text(name, style="dim"), Text("-" if said[name] is None else str(said[name]), overflow="fold"))
     for name, value in said["fields"].items():
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
-    return Group(table, Text(said["traceback"] or ""))
+    return table
 
 
 def _table(*columns: str) -> Table:

@@ -279,6 +279,8 @@ async def test_a_full_partition_lets_them_wait_and_they_come_when_there_is_room(
     async with working(app) as worker:
         await wait_until(lambda: "full" in promoter(worker).details)
         assert await count_is(app, orders, 3)
+        looks = promoter(worker).processed
+        await wait_until(lambda: promoter(worker).processed > looks + 2, what="it looks now and then, not all the time")
         go.set()
         await wait_until(lambda: len(got) == 10, timeout=20)
         await wait_until(lambda: "full" not in promoter(worker).details)

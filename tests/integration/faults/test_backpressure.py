@@ -161,7 +161,7 @@ async def test_a_partition_that_was_full_for_long_is_read_on_when_it_has_room(wo
     async with world.worker(app=gated.app(prefetch_count=10)) as worker:
         await world.send([keys[7]], range(100))
         await wait_until(lambda: is_full(worker, 7), what="it has no room")
-        await wait_until(lambda: blocked_clients(world) == 1, what="the reader blocks on the others")
+        await wait_until(lambda: blocked_clients(world) == 2, what="both XREADs block, the reader on the others")
         gated.open()
         await gated.all_arrived()
 
