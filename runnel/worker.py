@@ -19,11 +19,10 @@ from runnel.hooks import hooked
 from runnel.processor import Processor
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
 from runnel.roles.heart import Heart, beat_interval
-from runnel.roles.job import Look
 from runnel.roles.leader import Leader
 from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
-from runnel.roles.scheduler import Baton, Scheduler
+from runnel.roles.scheduler import Baton, Finish, Scheduler, SchedulerMessage
 from runnel.roles.timeline import Lead
 from runnel.roles.trimmer import Trimmer, partitions_of
 from runnel.signals import Received
@@ -189,7 +188,7 @@ class Worker:
 
     def _spawn_scheduler(
         self, system: ActorSystem, store: Store, lead: Lead, lease: float
-    ) -> "ActorRef[Look]":
+    ) -> "ActorRef[SchedulerMessage]":
         app = self.app
         make = partial(
             Scheduler,
@@ -262,18 +261,19 @@ class Worker:
     async def _leave(
         self,
         coordinator: "ActorRef[CoordinatorMessage]",
-        scheduler: "ActorRef[Look]",
+        scheduler: "ActorRef[SchedulerMessage]",
         ended: "asyncio.Future[None]",
     ) -> None:
         """Let events and jobs under way finish, commit, and give all partitions back."""
         if ended.done():
             return
-        grace = self.app.settings.default_grace_period
-        jobs = asyncio.ensure_future(scheduler.stop(grace=grace))
-        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        left: asyncio.Future[None] = loop.create_future()
+        finished: asyncio.Future[None] = loop.create_future()
+        await scheduler.tell(Finish(self.app.settings.default_grace_period, finished))
         await coordinator.tell(Leave(left))
-        await asyncio.wait((left, ended), return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait((jobs, ended), return_when=asyncio.FIRST_COMPLETED)
+        for done in (left, finished):  # the system itself would stop jobs one after the other, and without a limit
+            await asyncio.wait((done, ended), return_when=asyncio.FIRST_COMPLETED)
 
     async def _run_until_signal(
         self,

@@ -4,11 +4,12 @@ It hears from `Baton`, a duty of the leader's, whether this worker leads, and le
 restarted, and takes nothing else down.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Backoff, OneForOne
 from runnel.clock import DueTimes
@@ -28,8 +29,27 @@ PROMOTER = "~promoter"
 """Its name among the jobs."""
 
 
+# ── messages ──
+
+
+@frozen
+class Finish:
+    """Begin no run any more, and let those under way finish, all within `grace` seconds; `finished` is done then."""
+
+    grace: float
+    finished: "asyncio.Future[None]"
+
+
+@frozen
+class _Gone:
+    pass
+
+
+SchedulerMessage = Look | Finish | _Gone
+
+
 @define(eq=False, kw_only=True)
-class Scheduler(Actor[Look]):
+class Scheduler(Actor[SchedulerMessage]):
     """Runs the app's jobs on this worker.
 
     Args:
@@ -55,6 +75,7 @@ class Scheduler(Actor[Look]):
     leading: "list[ActorRef[Any]]" = field(factory=list)
     """Tasks of the present term."""
     term: Token | None = None
+    finished: "asyncio.Future[None] | None" = None
     unwatch_due_times: Callable[[], None] = lambda: None
 
     async def on_start(self) -> None:
@@ -71,9 +92,20 @@ class Scheduler(Actor[Look]):
             elif not job.on_leader:
                 self._spawn_task(job)
         self.unwatch_due_times = self.due_times.watch(lambda: poke(self.ref))
-        await self.receive(Look())
+        await self._look()
 
-    async def receive(self, message: Look) -> None:
+    async def receive(self, message: SchedulerMessage) -> None:
+        match message:
+            case Look() if self.finished is None:
+                await self._look()
+            case Finish(grace, finished):
+                self.finished = finished
+                for child in self.children:  # all at once: one that takes its time takes it from no other
+                    self.pipe_to_self(child.stop(grace=grace), lambda _: _Gone())
+        if self.finished is not None and not self.children and not self.finished.done():
+            self.finished.set_result(None)
+
+    async def _look(self) -> None:
         if self.lead.token != self.term:
             self.term = self.lead.token
             for task in self.leading:

@@ -55,6 +55,12 @@ def job(worker: Worker, name: str) -> ActorSnapshot:
     return found
 
 
+def next_due(worker: Worker, name: str) -> str:
+    """When a job is next due, as the tree says; nothing if that is not known yet."""
+    found = actor(worker, "scheduler", name)
+    return "" if found is None else str(found.details.get("next", ""))
+
+
 # ── without faults ──
 
 
@@ -205,11 +211,14 @@ async def test_a_leaders_task_runs_once_a_term_and_is_cancelled_when_it_ends(val
         finally:
             log.append("ended")
 
-    async with working(app):
+    async with working(app) as worker:
         await wait_until(lambda: log == ["begun"])
         with valkey.client() as client:
             client.client_pause(1500)  # longer than the lease
         await wait_until(lambda: log == ["begun", "ended", "begun"])
+        scheduler = actor(worker, "scheduler")
+        assert scheduler is not None
+        assert scheduler.restarts == 0
     assert log == ["begun", "ended", "begun", "ended"]
 
 
@@ -251,8 +260,8 @@ async def test_advancing_due_times_runs_what_is_due_then(valkey: Server) -> None
         ran.append("hourly")
 
     async with working(app) as worker:
-        await wait_until(lambda: "next" in job(worker, "nightly").details and "next" in job(worker, "hourly").details)
-        due = datetime.fromisoformat(str(job(worker, "nightly").details["next"]))
+        await wait_until(lambda: all(next_due(worker, name) for name in ("nightly", "hourly")))
+        due = datetime.fromisoformat(next_due(worker, "nightly"))
         app.due_times.advance(due.timestamp() - app.clock.time() + 1)
         await wait_until(lambda: ran.count("nightly") == 1)
         app.due_times.advance(24 * 3600)
@@ -283,6 +292,25 @@ async def test_a_run_under_way_is_finished_when_the_worker_stops_and_a_task_is_c
     async with working(app):
         await wait_until(lambda: log == ["begun"])
     assert log == ["begun", "cancelled", "finished"]
+
+
+async def test_all_jobs_are_told_to_stop_at_once(valkey: Server) -> None:
+    """One that takes its time takes it from no other, and none begins another run meanwhile."""
+    app, log, go = make_app(valkey), list[str](), asyncio.Event()
+
+    async def works() -> None:
+        log.append("begun")
+        await go.wait()
+        log.append("finished")
+
+    for name in ("first", "last"):
+        app.timer(0.01, name=name)(works)
+    async with working(app) as worker:
+        await wait_until(lambda: log == ["begun", "begun"])
+        worker.stop()
+        await wait_until(lambda: {job(worker, name).state for name in ("first", "last")} == {"stopping"})
+        go.set()
+    assert log == ["begun", "begun", "finished", "finished"]
 
 
 async def test_a_run_that_takes_too_long_when_the_worker_stops_is_cut_off(valkey: Server) -> None:
