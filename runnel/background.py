@@ -150,8 +150,8 @@ class Background:
     def on_stop(self, function: F) -> F:
         """Declare what each worker calls once, at its very end, when no event or job is under way: to close that pool.
 
-        The last declared is called first, each of them, whatever the others raise; that is logged. None is called if an
-        `on_start` function has failed.
+        The last declared is called first, each of them, whatever the others raise; that is logged, and so is one that takes
+        longer than `default_grace_period`. None is called if an `on_start` function has failed.
         """
         return _hook(self.stopping, "on_stop", function)
 

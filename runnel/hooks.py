@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from runnel.background import Background
 from runnel.calling import call_here
+from runnel.clock import io_timeout
 from runnel.errors import StartFailed
 
 log = logging.getLogger(__name__)
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 @asynccontextmanager
 async def hooked(app: Background) -> AsyncIterator[None]:
     """Call the `on_start` functions, in order, and in the end the `on_stop` functions, the last declared first.
+
+    Each of the latter may take `default_grace_period`.
 
     Raises:
         StartFailed: One of the first failed; nothing else is called then.
@@ -28,7 +31,8 @@ async def hooked(app: Background) -> AsyncIterator[None]:
     finally:
         for function in reversed(app.stopping):
             try:
-                await call_here(function)
+                async with io_timeout(app.settings.default_grace_period):
+                    await call_here(function)
             except Exception:
                 log.exception("an on_stop function failed", extra={"function": _name(function)})
 

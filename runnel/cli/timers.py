@@ -42,9 +42,12 @@ def show(
 
     from runnel import timers
     from runnel.app import App
+    from runnel.discovery import discover
     from runnel.view.timers import print_timers
 
     app = find(target, App, redis_url, looks=True)
+    if app.settings.autodiscover is not None:
+        discover(app.settings.autodiscover)
     choice = timers.Choice(stream=stream, keys=key or (), limit=limit)
 
     async def work() -> Any:

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 LEADING, FOLLOWING = 0.2, 1.0
 """Seconds between two looks, at most."""
 
+SOONEST = 0.02
+"""And at least: where many events are due one after the other, a look moves some at once."""
+
 
 @define(eq=False)
 class Promoter(Actor[Look]):
@@ -56,7 +59,7 @@ class Promoter(Actor[Look]):
         try:
             wait = await self._promote(await self._partitions())
             if self.lead.token is not None and wait is not None:
-                pace = min(pace, wait)
+                pace = max(SOONEST, min(pace, wait))
             self.away = False
         except StoreError as error:  # no reason to stop anything: look again later
             if not self.away:

@@ -106,14 +106,14 @@ class Scheduler(Actor[SchedulerMessage]):
             self.finished.set_result(None)
 
     async def _look(self) -> None:
+        for each in self.looking.values():
+            poke(each)
         if self.lead.token != self.term:
             self.term = self.lead.token
             for task in self.leading:
                 await task.stop(grace=0)
             tasks = [job for job in self.jobs if job.schedule is None and job.on_leader]
             self.leading = [] if self.term is None else [self._spawn_task(job) for job in tasks]
-        for each in self.looking.values():
-            poke(each)
 
     async def on_stop(self) -> None:
         self.unwatch_due_times()

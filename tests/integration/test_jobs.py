@@ -389,6 +389,16 @@ async def test_hooks_are_called_around_everything_else_once_a_worker(valkey: Ser
     assert log[4:] == ["fails", "close"], "the last declared first, whatever it raises"
 
 
+async def test_a_stop_that_hangs_keeps_no_worker(valkey: Server) -> None:
+    app, log = make_app(valkey, default_grace_period=0.1), list[str]()
+    app.on_stop(lambda: log.append("close"))
+    app.on_stop(asyncio.Event().wait)
+    app.task(lambda: log.append("task"))
+    async with working(app):
+        await wait_until(lambda: "task" in log)
+    assert log == ["task", "close"]
+
+
 async def test_a_start_that_fails_starts_no_worker(valkey: Server) -> None:
     app, log = make_app(valkey), list[str]()
     app.task(lambda: log.append("task"))

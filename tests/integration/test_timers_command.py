@@ -93,6 +93,15 @@ async def test_jobs_are_listed_with_their_next_due_times(folder: Folder) -> None
         await wait_until(lambda: listed(folder)["jobs"][0]["claimed"], timeout=20)
 
 
+async def test_jobs_of_modules_that_are_discovered_are_listed_and_run(folder: Folder) -> None:
+    folder.write("base.py", "from runnel import App\napp = App('shop', autodiscover='jobs/*.py')\n")
+    (folder.path / "jobs").mkdir()
+    folder.write("jobs/some.py", "from base import app\n@app.task\ndef found():\n    print('found it', flush=True)\n")
+    assert '"found"' in folder.run("timers", "list", "base:app", "--json").stdout
+    with folder.started("worker", "base:app") as worker:
+        await worker.says("found it")
+
+
 def test_cancelling_shows_its_plan_first(sent: Folder) -> None:
     [first, second] = listed(sent, "--limit", "2")["delayed"]
     plan = sent.run("timers", "cancel", "late:app", first["id"], second["id"])
