@@ -101,11 +101,11 @@ async def jobs_of(app: App) -> list[Clockwork]:
 
 
 def _clockwork(job: Job, now: int, tick: bytes | None) -> Clockwork:
-    moment, claim = tick.split(b" ", 1) if tick is not None else (b"0", b"")
+    moment, claims = (b"0", b"") if tick is None else tick.split(b" ", 1)
     next_due = None
     if job.schedule is not None and (job.on_leader or isinstance(job.schedule, Cron)):
         next_due = job.schedule.after(now)
-    return Clockwork(job=job, claimed=int(moment) if claim and job.on_leader else None, next=next_due)
+    return Clockwork(job=job, claimed=int(moment) if claims and job.on_leader else None, next=next_due)
 
 
 async def find(app: App, choice: Choice) -> tuple[list[Waiting], int]:

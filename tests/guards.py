@@ -199,10 +199,14 @@ GUARDS = [
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
         for name in ("acquire", "commit", "move", "register", "release", "renew", "reset", "trim", "unregister")
     ),
-    Guard("tick", "if due and claimed_by == claim then", "if false then", "tick: a claim sent again"),
+    Guard("tick", "if due and claims and string.find", "if false and string.find", "tick: a claim sent again"),
+    Guard("tick", "string.match(claim, '^[^:]*') ~= nonce", "true", "tick: one claim of each leader is kept"),
+    Guard("tick", "if #kept < 6 and ", "if #kept < 2 and ", "tick: claims of several leaders are kept"),
+    Guard("tick", "if #kept < 6 and ", "if ", "tick: not all are kept for ever"),
+    Guard("tick", "string.find(' ' .. claims, ' ' .. mine", "string.find(claims, mine", "tick: whole claims are compared"),
     Guard(
         "tick",
-        "if not holds(leader, ARGV[2], ARGV[3]) then return {'FENCED', now, 0} end",
+        "if not holds(leader, ARGV[2], nonce) then return {'FENCED', now, 0} end",
         "",
         "tick: fenced by the leader's epoch",
     ),

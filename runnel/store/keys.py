@@ -118,7 +118,9 @@ class AppKeys:
 
     @property
     def ticks(self) -> bytes:
-        """hash, for ever: job that runs once in the app → the last due time claimed for it, in ms, and by which claim"""
+        """hash, for ever: job that runs once in the app → the last due time claimed for it, in ms, and the last claims of its
+        last leaders
+        """
         return f"{{{encoded(self.app)}}}:ticks".encode()
 
     @property

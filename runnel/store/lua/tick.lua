@@ -7,20 +7,24 @@
 --         due time claimed, in ms | 'FENCED' (another leads)
 -- A job counts from the moment at which it is first asked for: no due time from then on is lost with a leader.
 -- The same claim again gets the same answer, whoever leads by then: its reply may have been lost, and nobody else runs it.
+-- For that the last claim of each of the last five leaders is kept: who is cut off has only one on its way.
 local ticks, leader = KEYS[1], KEYS[2]
-local job, due, claim = ARGV[1], tonumber(ARGV[5]), ARGV[6]
-local now = now_ms() + tonumber(ARGV[4])
+local job, nonce, due = ARGV[1], ARGV[3], tonumber(ARGV[5])
+local now, mine = now_ms() + tonumber(ARGV[4]), nonce .. ':' .. ARGV[6]
 
-local known = redis.call('HGET', ticks, job)
-local last, claimed_by = string.match(known or '', '^(%d+) (.*)$')
-if due and claimed_by == claim then return {'OK', now, tonumber(last)} end
-if not holds(leader, ARGV[2], ARGV[3]) then return {'FENCED', now, 0} end
+local last, claims = string.match(redis.call('HGET', ticks, job) or '', '^(%d+) (.*)$')
+if due and claims and string.find(' ' .. claims, ' ' .. mine .. ' ', 1, true) then return {'OK', now, tonumber(last)} end
+if not holds(leader, ARGV[2], nonce) then return {'FENCED', now, 0} end
 if not last then
-  last = string.format('%.0f', now)
+  last, claims = string.format('%.0f', now), ''
   redis.call('HSET', ticks, job, last .. ' ')
 end
 if not due then return {'LAST', now, tonumber(last)} end
 if due <= tonumber(last) then return {'TAKEN', now, tonumber(last)} end
 if due > now then return {'EARLY', now, tonumber(last)} end
-redis.call('HSET', ticks, job, ARGV[5] .. ' ' .. claim)
+local kept = {ARGV[5], mine}
+for claim in string.gmatch(claims, '%S+') do
+  if #kept < 6 and string.match(claim, '^[^:]*') ~= nonce then kept[#kept + 1] = claim end
+end
+redis.call('HSET', ticks, job, table.concat(kept, ' ') .. ' ')
 return {'OK', now, due}

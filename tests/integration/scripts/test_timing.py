@@ -64,7 +64,7 @@ async def test_a_due_time_is_claimed_once(bench: Bench) -> None:
 
 async def test_due_times_are_compared_as_numbers(bench: Bench) -> None:
     term = await lead(bench)
-    bench.redis.hset(APP.ticks, "nightly", "999 x")
+    bench.redis.hset(APP.ticks, "nightly", "999 ")
     assert (await term.tick(1000, b"a")).answer == "OK"
 
 
@@ -92,6 +92,24 @@ async def test_a_claim_that_took_effect_is_answered_even_when_another_leads(benc
     second = await lead(bench, "two")
     assert (await second.tick(due, b"other", ahead=1)).answer == "TAKEN"
     assert (await term.tick(due, b"mine", ahead=1)).answer == "OK"
+    await step_down(bench, "two")
+    for n, worker in enumerate(["two", "three", "four", "two", "five"], 1):
+        later = await lead(bench, worker)
+        for more in range(2):
+            assert (await later.tick(due + 2 * n + more, b"%d.%d" % (n, more), ahead=1)).answer == "OK"
+        assert (await term.tick(due, b"mine", ahead=1)).answer == "OK", "nor has anybody run it meanwhile"
+        await step_down(bench, worker)
+    assert (await (await lead(bench, "six")).tick(due + 20, b"c", ahead=1)).answer == "OK"
+    assert (await term.tick(due, b"mine", ahead=1)).answer == "FENCED", "not all are kept for ever"
+    assert len(bench.redis.hget(APP.ticks, "nightly").split()) == 6
+
+
+async def test_a_claim_is_only_ones_own(bench: Bench) -> None:
+    term = await lead(bench)
+    due = (await term.tick()).last + 1
+    await term.tick(due, b"12", ahead=1)
+    for claim in (b"1", b"2", b"", b"one:12"):
+        assert (await term.tick(due, claim, ahead=1)).answer == "TAKEN"
 
 
 async def test_a_leader_whose_term_is_over_claims_nothing(bench: Bench) -> None:

@@ -1,9 +1,11 @@
 """Timers and crontabs by a manual clock: no drift, no pile, and claims whose answers are lost or late."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,7 +43,7 @@ class FakeServer:
     clock: Wall
     shift: float = 0.0
     last: int | None = None
-    claimed_by: bytes = b""
+    claimed_by: dict[bytes, bytes] = field(factory=dict)
     epoch: bytes = b"1"
     lose: int = 0
     """How many answers are still lost."""
@@ -62,7 +64,7 @@ class FakeServer:
 
     def _answer(self, job: bytes, epoch: bytes, nonce: bytes, ahead: bytes, due: bytes, claim: bytes) -> Any:
         now = self.now() + int(ahead)
-        if due and claim == self.claimed_by:
+        if due and self.claimed_by.get(nonce) == claim:
             return "OK", now, self.last
         if epoch != self.epoch:
             return "FENCED", now, 0
@@ -73,7 +75,7 @@ class FakeServer:
             return "TAKEN", now, self.last
         if int(due) > now:
             return "EARLY", now, self.last
-        self.last, self.claimed_by = int(due), claim
+        self.last, self.claimed_by[nonce] = int(due), claim
         self.claims.append(int(due))
         return "OK", now, self.last
 
@@ -348,3 +350,65 @@ async def test_a_task_that_fails_is_run_again_after_a_pause_and_one_that_returns
         [seen] = system.snapshot().children
         assert (seen.state, seen.restarts, seen.details["ended"], seen.details["runs"]) == ("idle", 2, True, 3)
         await system.stop()
+
+
+# ── whatever happens ──
+
+
+@define(eq=False)
+class Hand:
+    """One of two workers that may lead; each has its own connection, which may lose answers or be cut."""
+
+    server: FakeServer
+    lead: Lead = field(factory=Lead)
+    luck: random.Random = field(factory=random.Random)
+    cut: bool = False
+
+    async def call(self, call: Any) -> Any:
+        if self.cut:
+            await asyncio.sleep(0)
+            raise StoreUnavailable("cut off")
+        lost = self.luck.random() < 0.1
+        self.server.lose += lost
+        return await self.server.call(call)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_two_workers_that_take_turns_leading_run_each_due_time_once(seed: int) -> None:
+    luck, clock, ran = random.Random(seed), Wall(), list[int]()
+    server = FakeServer(clock, epoch=b"0")
+    hands = [Hand(server, luck=luck) for _ in range(2)]
+
+    async def tick(due: datetime) -> None:
+        ran.append(round(due.timestamp() * 1000))
+        await clock.sleep(luck.choice((0, 0, 0.03, 0.25)))
+
+    job = Job(name="tick", function=tick, schedule=Every(100), on_leader=True, misfire="all")
+    async with ActorSystem("test", clock=clock) as system:
+        refs = []
+        for n, hand in enumerate(hands):
+            line = LeadersLine(job, clock, DueTimes(), AppKeys("shop"), hand, hand.lead)  # type: ignore[arg-type]
+            make = partial(TimedJob, job=job, progress=Progress(), line=line, grace=8.0)
+            refs.append(system.spawn(make, name=f"tick-{n}", supervision=OneForOne(intensity=2**31, period=0)))
+        for step in range(60):
+            cut, leads = luck.choice(hands), luck.randrange(2)
+            cut.cut = not cut.cut
+            if luck.random() < 0.5:  # a new term; the old leader may hear of that later, or never until it asks
+                token = Token(b"%d" % (step + 1), b"n%d" % leads)
+                server.epoch, hands[leads].lead.token = token.epoch, token
+                if luck.random() < 0.5:
+                    hands[1 - leads].lead.token = None
+            for ref in refs:
+                ref.tell_nowait(Look())
+            for _ in range(luck.randrange(1, 30)):
+                clock.advance(0.02)
+                await settle()
+        for hand in hands:
+            hand.cut = False
+        luck.random = lambda: 1.0  # type: ignore[method-assign]
+        for _ in range(600):
+            clock.advance(0.1)
+            await settle()
+        await system.stop(grace=0)
+    assert len(set(ran)) == len(ran), "none twice"
+    assert sorted(set(ran)) == list(range(min(ran), max(ran) + 1, 100)), "none lost"
