@@ -314,7 +314,7 @@ async def test_all_jobs_are_told_to_stop_at_once(valkey: Server) -> None:
 
 
 async def test_a_run_that_takes_too_long_when_the_worker_stops_is_cut_off(valkey: Server) -> None:
-    app, log = make_app(valkey, default_grace_period=0.1), list[str]()
+    app, log, go = make_app(valkey, default_grace_period=0.1), list[str](), threading.Event()
 
     @app.timer(0.01)
     async def works() -> None:
@@ -327,13 +327,14 @@ async def test_a_run_that_takes_too_long_when_the_worker_stops_is_cut_off(valkey
     @app.timer(0.01)
     def blocks() -> None:
         log.append("thread")
-        threading.Event().wait(2)
+        go.wait(60)
 
     async with working(app):
         await wait_until(lambda: set(log) == {"begun", "thread"})
         begun = app.clock.monotonic()
     assert "cut off" in log
-    assert app.clock.monotonic() - begun < 1.5, "nobody waits for a thread that does not end"
+    assert app.clock.monotonic() - begun < 30, "nobody waits for a thread that does not end"
+    go.set()
 
 
 async def test_a_thread_that_does_not_end_does_not_keep_the_process(tmp_path: Path, valkey: Server) -> None:

@@ -20,7 +20,7 @@ from tests.servers import Server
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
-SLACK = 2.0
+SLACK = 3.0
 """Seconds for a machine that has other things to do."""
 
 

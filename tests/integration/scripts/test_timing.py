@@ -110,6 +110,8 @@ async def test_a_claim_is_only_ones_own(bench: Bench) -> None:
     await term.tick(due, b"12", ahead=1)
     for claim in (b"1", b"2", b"", b"one:12"):
         assert (await term.tick(due, claim, ahead=1)).answer == "TAKEN"
+    other = Term(bench, Token(b"1", b"ne"))  # as the other's ends
+    assert (await other.tick(due, b"12", ahead=1)).answer == "FENCED"
 
 
 async def test_a_leader_whose_term_is_over_claims_nothing(bench: Bench) -> None:
