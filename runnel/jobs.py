@@ -91,7 +91,9 @@ def cron(name: str, spec: str, zone: str | tzinfo) -> Cron:
     try:
         found = _zone(zone)
     except (KeyError, ValueError, TypeError):
-        raise ConfigurationError(f"crontab {name!r}: there is no time zone {zone!r} here; pip install tzdata brings all") from None
+        raise ConfigurationError(
+            f"crontab {name!r}: there is no time zone {zone!r} here; pip install tzdata brings all"
+        ) from None
     try:
         return Cron(spec, found)
     except ConfigurationError as error:
