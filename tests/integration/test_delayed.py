@@ -296,6 +296,27 @@ def promoter(worker: Any) -> Any:
 # ── faults ──
 
 
+async def test_a_server_that_is_killed_while_they_move_keeps_them_and_each_comes_once(own_server: Any) -> None:
+    server: Server = own_server()
+    app, got = App("shop", redis_url=server.url, default_partition_count=2, default_lock_expiry=1.0), list[int]()
+    orders = orders_of(app)
+
+    @app.processor(orders)
+    async def bill(events: Any) -> None:
+        async for order in events.records():
+            got.append(order.number)
+
+    begin = datetime.now(UTC) + timedelta(seconds=0.2)
+    for n in range(40):
+        await orders.send(Order(key=1, number=n), at=begin + timedelta(milliseconds=50 * n))
+    async with working(app):
+        for count in (5, 20):
+            await wait_until(lambda count=count: len(got) >= count)
+            server.restart(kill=True)
+        await wait_until(lambda: len(set(got)) == 40, timeout=20)
+        assert await numbers(app, orders) == list(range(40))
+
+
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     worlds = []
