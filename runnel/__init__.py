@@ -12,6 +12,7 @@ from importlib import import_module
 _HOMES = {
     "LZ4": "runnel.records",
     "App": "runnel.app",
+    "CircuitBreaker": "runnel.breaker",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
     "Delayed": "runnel.delayed",
@@ -23,6 +24,7 @@ _HOMES = {
     "JSONSerializer": "runnel.records",
     "LeaseLost": "runnel.errors",
     "Middleware": "runnel.interfaces",
+    "ParkRetry": "runnel.retry",
     "Processor": "runnel.processor",
     "Record": "runnel.records",
     "RecordError": "runnel.errors",
@@ -36,6 +38,7 @@ _HOMES = {
     "StoreUnavailable": "runnel.errors",
     "Stream": "runnel.stream",
     "StreamFull": "runnel.errors",
+    "SyncEvents": "runnel.threads",
     "TimedOut": "runnel.errors",
     "Worker": "runnel.worker",
     "Zstd": "runnel.records",

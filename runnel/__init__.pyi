@@ -1,4 +1,5 @@
 from runnel.app import App
+from runnel.breaker import CircuitBreaker
 from runnel.delayed import Delayed
 from runnel.errors import (
     ConfigurationError,
@@ -20,14 +21,16 @@ from runnel.interfaces import Compressor, Middleware, Serializer
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
-from runnel.retry import Retry
+from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
+from runnel.threads import SyncEvents
 from runnel.version import __version__
 from runnel.worker import Worker
 
 __all__ = [
     "LZ4",
     "App",
+    "CircuitBreaker",
     "Compressor",
     "ConfigurationError",
     "Delayed",
@@ -39,6 +42,7 @@ __all__ = [
     "JSONSerializer",
     "LeaseLost",
     "Middleware",
+    "ParkRetry",
     "Processor",
     "Record",
     "RecordError",
@@ -52,6 +56,7 @@ __all__ = [
     "StoreUnavailable",
     "Stream",
     "StreamFull",
+    "SyncEvents",
     "TimedOut",
     "Worker",
     "Zstd",

@@ -4,7 +4,7 @@ There is one timer a partition, not one an event: it looks when the present even
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import TypeVar
 
 from runnel.clock import Clock, Timer
@@ -80,3 +80,23 @@ async def timed(items: AsyncIterator[T], alarm: Alarm) -> AsyncGenerator[T, None
         alarm.begin()
         yield item
         alarm.end()
+
+
+async def outcome(running: Awaitable[object], alarm: Alarm | None) -> Exception | None:
+    """Let a function run to its end: what it has failed with, if it has.
+
+    Raises:
+        CancelledError: It was cancelled, and not by the alarm.
+    """
+    try:
+        await running
+    except asyncio.CancelledError:
+        failure = alarm.verdict(interrupted=True) if alarm else None
+        if failure is None:
+            raise
+        return failure
+    except Exception as error:
+        if alarm:
+            alarm.verdict(interrupted=False)
+        return error
+    return alarm.verdict(interrupted=False) if alarm else None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from runnel.background import Background
+from runnel.breaker import CircuitBreaker
 from runnel.clock import Clock, Duration, SystemClock, seconds
 from runnel.connected import Connected
 from runnel.errors import ConfigurationError
@@ -11,7 +12,7 @@ from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.records import Serializer, is_primitive
-from runnel.retry import Retry
+from runnel.retry import ParkRetry, Retry
 from runnel.settings import MEANINGLESS, load_settings, warn_meaningless
 from runnel.stream import Stream
 
@@ -100,13 +101,16 @@ class App(Connected, Background):
         lock_expiry: Duration | None = None,
         grace_period: Duration | None = None,
         max_parked: int | None = None,
+        max_crashes: int | None = None,
+        park_retry: ParkRetry | Literal["default"] | None = "default",
+        breaker: CircuitBreaker | Literal["default"] | None = "default",
         prefetch_count: int | None = None,
         prefetch_bytes: int | None = None,
         join_delay: Duration | None = None,
         start: Literal["earliest", "latest"] | None = None,
         **legacy: Any,
     ) -> Callable[[ProcessorFunction], Processor]:
-        """Declare a processor: a function that iterates over the events of a partition, once for each partition.
+        """Declare a processor: a function, async or plain, that iterates over a partition's events; called for each partition.
 
         What is left out is the setting `default_<option>`. Durations are seconds or timedeltas.
 
@@ -120,6 +124,10 @@ class App(Connected, Background):
             lock_expiry: How long a worker that vanished holds its partitions (4 s).
             grace_period: How long an event may still take when its partition is given away (8 s).
             max_parked: How many events of a partition may be parked; then it pauses (10,000).
+            max_crashes: How many workers in a row may be lost at an event before it runs alone (3).
+            park_retry: When parked keys run again by themselves; None: never (after a minute, doubling up to an hour).
+            breaker: When the processor pauses since nearly all of its events fail, under PARK and DEAD_LETTER; None: never
+                (when ten keys failed while hardly more events were done).
             prefetch_count: How many events of a partition are read ahead (256).
             prefetch_bytes: How many bytes of events a worker reads ahead, over all partitions (16 MiB).
             join_delay: How long a worker waits before it takes partitions (0).
@@ -145,6 +153,9 @@ class App(Connected, Background):
                 lock_expiry=_seconds(lock_expiry, default.default_lock_expiry),
                 grace_period=_seconds(grace_period, default.default_grace_period),
                 max_parked=_or(max_parked, default.default_max_parked),
+                max_crashes=_or(max_crashes, default.default_max_crashes),
+                park_retry=default.default_park_retry if park_retry == "default" else park_retry,
+                breaker=default.default_breaker if breaker == "default" else breaker,
                 prefetch_count=_or(prefetch_count, default.default_prefetch_count),
                 prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
                 join_delay=_seconds(join_delay, default.default_join_delay),

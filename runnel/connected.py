@@ -11,7 +11,6 @@ from runnel.clock import Clock, DueTimes, io_timeout
 from runnel.delayed import Delayer
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.producer import Producer
-from runnel.records import default_hasher
 from runnel.settings import Settings
 from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
@@ -108,7 +107,7 @@ class Connected:
             StoreError: The server cannot be reached, or refuses.
         """
         session = self._session()
-        options = (stream.name, stream.partition_count, _hasher(stream))
+        options = (stream.name, stream.partition_count, stream.hasher_name)
         if options not in session.checked:
             await self.open()  # not within the time-out: an embedded server that starts takes its time
             try:
@@ -145,7 +144,7 @@ class Connected:
         if not await self.compare_stream(stream):
             # Asked first: a full server refuses HSETNX, and a worker must be able to start and make room.
             store = await self.open()
-            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(_options(stream)))
+            await store.command("HSETNX", self.keys.streams, stream.name, orjson.dumps(stream.fixed_options))
             await self.compare_stream(stream)
 
     async def compare_stream(self, stream: Stream[Any]) -> bool:
@@ -160,7 +159,7 @@ class Connected:
         store = await self.open()
         known = await store.command("HGET", self.keys.streams, stream.name)
         noted = {} if known is None else orjson.loads(known)
-        for name, value in _options(stream).items():
+        for name, value in stream.fixed_options.items():
             if noted and noted.get(name) != value:
                 raise ConfigurationError(
                     f"stream {stream.name!r} of app {self.name!r} was made with {name} {noted.get(name)}, not {value}: "
@@ -174,12 +173,3 @@ class Connected:
         if session is None:
             session = self._sessions[loop] = _Session(Store(self.settings.redis_url, self.clock))
         return session
-
-
-def _options(stream: Stream[Any]) -> dict[str, object]:
-    return {"partition_count": stream.partition_count, "hasher": _hasher(stream)}
-
-
-def _hasher(stream: Stream[Any]) -> str:
-    """All that can be told of a hasher: another one of one's own is not recognised."""
-    return "xxh64" if stream.hasher in (None, default_hasher) else "custom"

@@ -5,6 +5,7 @@
     ├── RecordError             the data: a record that does not fit its type, an entry that does not decode
     ├── StreamFull              the producer: a partition has no room, and who holds it back
     ├── Reject                  a handler: do not try this event again, the policy decides
+    │   └── WorkerCrashed           its author: workers are lost whenever they run an event, even alone
     ├── RetryLater              a handler: try this event again, but not now
     ├── TimedOut                the author of a handler: an event took longer than its processor's `timeout`
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
@@ -47,6 +48,10 @@ class StreamFull(RunnelError):
 
 class Reject(RunnelError):
     """Raised by a handler: its event has failed and is not tried again; the processor's policy decides."""
+
+
+class WorkerCrashed(Reject):
+    """An event is not run any more: several workers in a row died, or hung, when they ran it, the last one ran it alone."""
 
 
 class RetryLater(RunnelError):

@@ -9,9 +9,9 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from runnel.alarm import Alarm, timed
+from runnel.alarm import timed
 from runnel.breath import BREATH, Breath, breathe
 from runnel.clock import Clock, Duration, seconds
 from runnel.errors import ConfigurationError, RecordError, RunnelError
@@ -19,38 +19,13 @@ from runnel.event import Event
 from runnel.interfaces import Middleware
 from runnel.pipeline import Pipeline, pause
 from runnel.position import Position
+from runnel.source import Source
 from runnel.stream import Stream
 
 R = TypeVar("R")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """What events need of the partition that they come from."""
-
-    @property
-    def position(self) -> Position:
-        """The entries in hand."""
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt the next event is."""
-
-    @property
-    def clock(self) -> Clock:
-        """The clock."""
-
-    @property
-    def alarm(self) -> Alarm | None:
-        """What interrupts the function when it takes too long; None: nothing does."""
-
-    async def fill(self, timeout: float | None = None) -> bool:
-        """Wait for more entries in hand. False when there are none: it is stopping, or time is up."""
-
-    def excuses(self, error: RecordError) -> bool:
-        """Pass over the next event, which does not decode, as the policy says. False: it is not passed over, it has failed."""
 
 
 class Events(Generic[R]):
@@ -71,6 +46,7 @@ class Events(Generic[R]):
         self._pipelines: list[Pipeline] = []
         self._generators: list[AsyncGenerator[Any, Any]] = []
         self._limit: int | None = None
+        self._undecoded: RecordError | None = None
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._timed(self._through_middleware(self._one_by_one))
@@ -99,6 +75,14 @@ class Events(Generic[R]):
     def clock(self) -> Clock:
         """The app's clock."""
         return self._source.clock
+
+    def tries_again(self, error: Exception) -> bool:
+        """Whether the event, or batch, that is out just now will be tried again, in place, if it fails with this error.
+
+        For a middleware that does something about what has failed for good: it asks where the error comes back to its `yield`.
+        True, too, for a batch whose events are going to be tried one by one; each of them is then asked for by itself.
+        """
+        return error is not self._undecoded and self._source.tries_again(error)
 
     # ── generators that hand out what is in hand ──
 
@@ -137,9 +121,12 @@ class Events(Generic[R]):
         while not position.closing and (position.left or await source.fill()):
             xid, fields = position.entries[position.at]
             position.out = 1
-            yield Event(self.stream, self.partition, self.group, xid, fields, source.attempt)
+            yield self._event(xid, fields)
             position.done(1)
             await breath()
+
+    def _event(self, xid: bytes, fields: list[bytes]) -> Event:
+        return Event(self.stream, self.partition, self.group, xid, fields, self._source.attempt)
 
     async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
         source, position = self._source, self._source.position
@@ -224,6 +211,7 @@ class Events(Generic[R]):
     async def _undecodable(self, pipeline: Pipeline, item: Any, error: RecordError) -> None:
         """End the middleware, by the error if it is that of one event; of a batch, find the culprit first."""
         is_one = not (isinstance(item, list) and len(item) > 1)
+        self._undecoded = error
         await pipeline.end(error if is_one else None)
         self._pipelines.remove(pipeline)
         if not is_one:
@@ -261,9 +249,13 @@ class Events(Generic[R]):
         alarm = self._source.alarm
         return items if alarm is None else self._opened(timed(items, alarm))
 
+    @property
+    def _next_id(self) -> str:
+        position = self._source.position
+        return f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
+
     def _tell_cut_off(self, position: Position) -> None:
-        entry = f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
-        fields = {"processor": self.group, "entry": entry, "events": position.out}
+        fields = {"processor": self.group, "entry": self._next_id, "events": position.out}
         log.warning("cut off in the middle of an event, which will run again", extra=fields)
 
     async def end(self, error: Exception | None) -> None:

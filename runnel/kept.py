@@ -9,18 +9,19 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, StoreError
 from runnel.failed import ATTEMPTS, ERROR, FAILED_AT, TRACEBACK, WORKER, field_of, restored
+from runnel.policy import ExceptionPolicy
 from runnel.position import id_parts
-from runnel.processor import Processor
+from runnel.processor import Processor, ProcessorOptions
 from runnel.release import chosen_partitions
 from runnel.reset import moment
 from runnel.store import moves
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Call
+from runnel.store.scripts import Call, ParkedNow, Tries
 from runnel.stream import KEY
 
 Where = Literal["dead", "parked"]
@@ -44,6 +45,10 @@ class Kept:
     """Its own, as in the log."""
     noted: dict[bytes, bytes]
     """Why and when it failed; nothing for one that only lies behind such an event."""
+    again: Tries | None = None
+    """How often its key was tried again, and when it is next; None: it is a dead letter."""
+    now: float = 0.0
+    """When this was so, by the server's clock."""
 
     @property
     def name(self) -> str:
@@ -68,7 +73,7 @@ class Kept:
     def as_dict(self) -> dict[str, Any]:
         """For programs. What is no text is told in Python's escapes."""
         texts = {_text(self.fields[i]): _text(self.fields[i + 1]) for i in range(0, len(self.fields), 2)}
-        return {
+        said = {
             "name": self.name,
             "id": self.event_id,
             "key": _text(self.key),
@@ -79,6 +84,13 @@ class Kept:
             "traceback": _text(self.noted.get(TRACEBACK, b"")) or None,
             "fields": texts,
         }
+        return said if self.again is None else said | {"tried_again": self.again.tried, "next_try": self.next_try}
+
+    @property
+    def next_try(self) -> str | None:
+        """When its key runs again: ISO 8601; None: not by itself."""
+        due = None if self.again is None else self.again.due
+        return None if due is None else datetime.fromtimestamp(due, UTC).isoformat()
 
 
 @frozen(kw_only=True)
@@ -129,7 +141,7 @@ async def find(app: App, processor: Processor, where: Where, choice: Choice) -> 
     """
     found: list[Kept] = []
     for keys in chosen_partitions(processor, choice.partitions):
-        async with aclosing(_pages(app, keys, processor.options.name, where)) as pages:
+        async with aclosing(_pages(app, keys, processor, where)) as pages:
             async for kept in pages:
                 if choice.limit is not None and len(found) >= choice.limit:
                     return found
@@ -148,26 +160,38 @@ async def find_one(app: App, processor: Processor, where: Where, name: str) -> K
     number, _, entry = name.partition("/")
     if number.isdigit() and int(number) < processor.stream.partition_count:
         keys = processor.stream.partitions[int(number)]
-        async with aclosing(_pages(app, keys, processor.options.name, where)) as pages:
+        async with aclosing(_pages(app, keys, processor, where)) as pages:
             async for kept in pages:
                 if kept.entry == entry:
                     return kept
     raise ConfigurationError(f"processor {processor.options.name!r} keeps no {where} event {name!r}: `{where} list` has names")
 
 
-async def _pages(app: App, keys: PartitionKeys, processor: str, where: Where) -> AsyncGenerator[Kept, None]:
-    link = (await app.open()).link()
-    stream = keys.dead(processor) if where == "dead" else keys.parked(processor)
+async def _pages(app: App, keys: PartitionKeys, processor: Processor, where: Where) -> AsyncGenerator[Kept, None]:
+    link, name = (await app.open()).link(), processor.options.name
+    stream = keys.dead(name) if where == "dead" else keys.parked(name)
     after = "-"
     try:
+        parked = ParkedNow() if where == "dead" else await link.call(moves.parked(keys, name))
         while page := await link.command("XRANGE", stream, after, "+", "COUNT", PAGE):
             for entry, fields in page:
                 xid, own, noted = restored(fields)
                 key = field_of(own, KEY) or b""
-                yield Kept(keys=keys, entry=entry.decode(), xid=xid.decode(), key=key, fields=tuple(own), noted=noted)
+                kept = Kept(keys=keys, entry=entry.decode(), xid=xid.decode(), key=key, fields=tuple(own), noted=noted)
+                again = None if where == "dead" else _again(processor.options, parked, key)
+                yield evolve(kept, again=again, now=parked.now)
             after = f"({page[-1][0].decode()}"
     finally:
         await link.close()
+
+
+def _again(options: ProcessorOptions, parked: ParkedNow, key: bytes) -> Tries:
+    """What its owner is going to do; what should have run already is due now."""
+    tries = parked.tries.get(key, Tries(tried=0, due=parked.now))
+    if key in parked.released:
+        return Tries(tries.tried, parked.now)
+    by_itself = options.exception_policy is ExceptionPolicy.PARK and options.park_retry is not None
+    return Tries(tries.tried, max(tries.due, parked.now) if by_itself and tries.due is not None else None)
 
 
 # ── deeds ──

@@ -41,9 +41,10 @@ class Dead(Record, primitive=True):
 
 
 class DeadLetterMiddleware(Middleware):
-    """Sends each event whose handling failed to a stream; then the processor's policy decides, as without it.
+    """Sends each event whose handling failed for good to a stream; then the processor's policy decides, as without it.
 
-    The policy to go with it is usually IGNORE. Of a batch that failed, every event is sent, in order.
+    Under a `retry` that is after the last attempt. The policy to go with it is usually IGNORE. Of a batch that failed, every
+    event is sent, in order; under DEAD_LETTER and PARK its events are tried one by one first, and the culprit is sent.
 
     At least once: the event is in the sink before its partition goes on, so none is lost by a crash between the two; it
     is then handled again, and if it fails again it is in the sink twice, with the same `partition` and `xid`. While the
@@ -76,12 +77,14 @@ class DeadLetterMiddleware(Middleware):
             self.sink = app.stream(name, record=Dead, partition_by="partition", partition_count=1)
 
     async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
-        """Pass on what comes; send what failed."""
+        """Pass on what comes; send what failed for good."""
+        events: Events[Any] = kwargs["events"]
         async for item in parent:
             try:
                 yield item
-            except Exception:
-                await self._send(_events(item))
+            except Exception as error:
+                if not events.tries_again(error):
+                    await self._send(_events(item))
                 raise
 
     async def _send(self, events: list[Event]) -> None:

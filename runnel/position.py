@@ -33,6 +33,7 @@ class Position:
         at: How many of them are done.
         out: How many of the next ones the user's function has got: it fails, or they are done, together.
         dirty: Whether something is done that no commit has taken up.
+        passed: How many entries have left the log without being done.
         singly: How many of the next events are handed out one by one, since their batch has failed.
         moves: Changes that no commit has taken up, in their order.
         closing: Whether the partition is to be let go: nothing more is handed out.
@@ -46,6 +47,7 @@ class Position:
     entries: list[tuple[bytes, list[bytes]]] = field(factory=list)
     at: int = 0
     out: int = 0
+    passed: int = 0
     singly: int = 0
     moves: list[Moved] = field(factory=list)
     dirty: bool = False
@@ -95,6 +97,7 @@ class Position:
     def leave(self, move: Move) -> None:
         """The next event leaves the log: this becomes of it, in the commit that passes over it."""
         self.at += 1
+        self.passed += 1
         self.out = 0
         self.singly = max(0, self.singly - 1)
         self.note(move)

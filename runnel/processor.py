@@ -4,15 +4,18 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
+from runnel.breaker import CircuitBreaker
 from runnel.errors import ConfigurationError
+from runnel.events import Events
 from runnel.interfaces import Middleware
 from runnel.policy import ExceptionPolicy
-from runnel.retry import Retry
+from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
+from runnel.threads import InThreads
 
-ProcessorFunction = Callable[[Any], Awaitable[Any]]
+ProcessorFunction = Callable[[Any], Any]
 
 
 @frozen(kw_only=True)
@@ -27,6 +30,9 @@ class ProcessorOptions:
     lock_expiry: float
     grace_period: float
     max_parked: int
+    max_crashes: int
+    park_retry: ParkRetry | None
+    breaker: CircuitBreaker | None
     prefetch_count: int
     prefetch_bytes: int
     join_delay: float
@@ -35,13 +41,17 @@ class ProcessorOptions:
     def __attrs_post_init__(self) -> None:
         if self.start not in ("earliest", "latest"):
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
-        for name in ("lock_expiry", "max_parked", "prefetch_count", "prefetch_bytes"):
+        for name in ("lock_expiry", "max_parked", "max_crashes", "prefetch_count", "prefetch_bytes"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigurationError(f"processor {self.name!r}: timeout must be greater than 0")
         if not isinstance(self.retry, Retry | None):
             raise ConfigurationError(f"processor {self.name!r}: retry must be a Retry, not {self.retry!r}")
+        if not isinstance(self.park_retry, ParkRetry | None):
+            raise ConfigurationError(f"processor {self.name!r}: park_retry must be a ParkRetry, not {self.park_retry!r}")
+        if not isinstance(self.breaker, CircuitBreaker | None):
+            raise ConfigurationError(f"processor {self.name!r}: breaker must be a CircuitBreaker, not {self.breaker!r}")
         for item in self.middleware:
             _check_middleware(self.name, item)
 
@@ -61,18 +71,29 @@ def _check_middleware(name: str, item: object) -> None:
 
 @frozen(eq=False)
 class Processor:
-    """A function over the events of a stream's partitions."""
+    """A function over the events of a stream's partitions: `async def`, or a plain one, which runs in threads."""
 
     stream: Stream[Any]
     function: ProcessorFunction
     options: ProcessorOptions
+    run: Callable[[Events[Any]], Awaitable[object]] = field(init=False)
+    """Calls the function for a partition."""
 
     def __attrs_post_init__(self) -> None:
-        if not inspect.iscoroutinefunction(self.function):
-            raise ConfigurationError(
-                f"processor {self.options.name!r} must be declared with `async def`: it iterates over its events"
-            )
+        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
+            raise ConfigurationError(f"processor {self.options.name!r} has a `yield`: a processor loops over its events")
+        plain = InThreads(self.function, self.options.name, self.options.timeout)
+        object.__setattr__(self, "run", self.function if _is_async(self.function) else plain)
 
-    async def __call__(self, events: Any) -> Any:
+    @property
+    def interrupted_after(self) -> float | None:
+        """The seconds after which the function is interrupted over an event; None: never, as a thread cannot be."""
+        return None if isinstance(self.run, InThreads) else self.options.timeout
+
+    def __call__(self, events: Any) -> Any:
         """Call the function itself, as in tests of it."""
-        return await self.function(events)
+        return self.function(events)
+
+
+def _is_async(function: ProcessorFunction) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

@@ -1,6 +1,7 @@
-"""Trying a failed event again: how often and when. Plain data and a plain decision; the partition carries it out.
+"""Trying a failed event again: how often and when. Plain data and plain decisions; the partition carries them out.
 
-An event that is tried again stays where it is: its partition waits, so order holds.
+In place, an event that is tried again stays where it is: its partition waits, so order holds. Parked, it and all that is
+behind it of its key wait.
 """
 
 from typing import Any
@@ -30,7 +31,7 @@ def _within(low: float, high: float) -> Any:
     def check(retry: Any, attribute: "Attribute[Any]", value: float) -> None:
         if not low <= value <= high:
             bounds = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-            raise ConfigurationError(f"Retry: {attribute.name} must be {bounds}, not {value!r}")
+            raise ConfigurationError(f"{type(retry).__name__}: {attribute.name} must be {bounds}, not {value!r}")
 
     return check
 
@@ -55,6 +56,42 @@ class Retry:
     max_backoff: float = field(default=30.0, converter=seconds, validator=_within(0, float("inf")))
     jitter: float = field(default=0.2, validator=_within(0, 1))
     on: tuple[type[Exception], ...] = field(default=(Exception,), converter=_errors)
+
+
+def _finite(retry: Any, attribute: "Attribute[Any]", value: float) -> None:
+    if not 0 < value < float("inf"):
+        name = f"{type(retry).__name__}: {attribute.name}"
+        raise ConfigurationError(f"{name} must be greater than 0, and finite, not {value!r}")
+
+
+@frozen
+class ParkRetry:
+    """When parked keys run again by themselves (policy PARK), without end.
+
+    Attributes:
+        backoff: How long after an event was parked its key runs again: seconds, or a timedelta. When that event fails once
+            more, it waits twice as long, and so on.
+        max_backoff: The longest wait.
+
+    Raises:
+        ConfigurationError: A value does not fit.
+    """
+
+    backoff: float = field(default=60.0, converter=seconds, validator=_finite)
+    max_backoff: float = field(default=3600.0, converter=seconds, validator=_finite)
+
+
+def park_wait(retry: ParkRetry | None, error: Exception | None, tried: int) -> float | None:
+    """Seconds until a parked key runs again by itself; None: it does not.
+
+    Args:
+        retry: The processor's.
+        error: Why its first event failed. What a handler rejected waits for a person.
+        tried: How often that event was tried again since it was parked.
+    """
+    if retry is None or isinstance(error, Reject):
+        return None
+    return Backoff(retry.backoff, retry.max_backoff).delay(tried + 1)
 
 
 def pause(retry: Retry | None, error: Exception, attempts: int, luck: float = 0.5) -> float | None:

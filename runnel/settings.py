@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 from attrs import Attribute, converters, field, fields, frozen
 
+from runnel.breaker import CircuitBreaker
 from runnel.clock import seconds
 from runnel.errors import ConfigurationError
 from runnel.policy import ExceptionPolicy
 from runnel.records import Serializer
-from runnel.retry import Retry
+from runnel.retry import ParkRetry, Retry
 
 MEANINGLESS = frozenset(
     {
@@ -32,6 +33,10 @@ MEANINGLESS = frozenset(
     }
 )
 """Settings of Runnel 0.1 that mean nothing here: they are accepted, with a warning."""
+
+
+TURNED_OFF = frozenset({"default_park_retry", "default_breaker"})
+"""Settings that None turns off. Any other that is given as None is as if not given."""
 
 
 def whole(value: Any) -> int:
@@ -118,10 +123,13 @@ class Settings:
     default_lock_expiry: float = field(default=4.0, converter=seconds, validator=_positive())
     default_grace_period: float = field(default=8.0, converter=seconds, validator=_positive(above=False))
     default_max_parked: int = field(default=10_000, converter=whole, validator=_positive())
+    default_max_crashes: int = field(default=3, converter=whole, validator=_positive())
     default_prefetch_count: int = field(default=256, converter=whole, validator=_positive())
     default_prefetch_bytes: int = field(default=16 * 2**20, converter=whole, validator=_positive())
     default_join_delay: float = field(default=0.0, converter=seconds, validator=_positive(above=False))
     default_retry: Retry | None = None
+    default_park_retry: ParkRetry | None = field(factory=ParkRetry)
+    default_breaker: CircuitBreaker | None = field(factory=CircuitBreaker)
     default_timeout: float | None = field(
         default=None, converter=converters.optional(seconds), validator=_positive_or_none
     )
@@ -159,7 +167,7 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
             warn_meaningless(name)
         elif name not in known:
             raise ConfigurationError(f"unknown setting {name!r}: there are {', '.join(sorted(known))}")
-        elif value is not None:
+        elif value is not None or name in TURNED_OFF:
             values[name] = value
     try:
         return Settings(**values)

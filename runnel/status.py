@@ -1,10 +1,10 @@
 """How an app stands: for each processor and partition who owns it, and how far behind it is. Reads, changes nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
-from attrs import asdict, frozen
+from attrs import asdict, evolve, field, frozen
 
 from runnel.app import App
 from runnel.errors import LagTooHigh, StoreError
@@ -45,6 +45,10 @@ class PartitionStatus:
     """How many keys these have."""
     dead: int
     """How many dead letters there are."""
+    crashes: int
+    """How many workers in a row were lost at its next event."""
+    suspect: str | None
+    """The event that runs alone for it, by its id in the log; None: none does."""
     stopped: str | None
     """Why it is quarantined; None: it is not."""
 
@@ -56,6 +60,8 @@ class ProcessorStatus:
     processor: str
     stream: str
     partitions: tuple[PartitionStatus, ...]
+    paused: Mapping[str, str] = field(factory=dict)
+    """Workers on which its circuit breaker is open → the error that opened it."""
 
     @property
     def lag(self) -> int:
@@ -151,9 +157,18 @@ async def read_status(app: App) -> Status:
             for name, declared in app.processors.items()
         ]
         workers = workers_of(await link.call(membership.roll(app.keys)))
+        processors = [evolve(each, paused=await _paused(app, link, each.processor, workers)) for each in processors]
     finally:
         await link.close()
     return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
+
+
+async def _paused(app: App, link: Link, processor: str, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
+    """The workers on which its circuit breaker is open, and the error that opened it."""
+    running = [each.worker for each in workers if processor in each.processors]
+    keys = [app.keys.paused(processor, worker) for worker in running]
+    errors = await link.command("MGET", *keys) if keys else []
+    return {worker: error.decode() for worker, error in zip(running, errors, strict=True) if error is not None}
 
 
 def workers_of(roll: Roll) -> tuple[WorkerStatus, ...]:
@@ -199,6 +214,8 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         parked=seen.parked,
         parked_keys=seen.parked_keys,
         dead=seen.dead,
+        crashes=seen.crashes,
+        suspect=seen.suspect,
         stopped=seen.stopped,
     )
 
@@ -277,6 +294,7 @@ def _totals(status: ProcessorStatus) -> dict[str, Any]:
         "parked": status.parked,
         "dead": status.dead,
         "quarantined": status.quarantined,
+        "paused": dict(status.paused),
     }
 
 

@@ -151,6 +151,16 @@ class Stream(Generic[R]):
         shape = Shape((*self.codec.names, *own), self.partition_size, self.overflow)
         return await delayer.put_aside(self.name, self.partition_count, entries, shape, due, self.app.send_timeout)
 
+    @property
+    def hasher_name(self) -> str:
+        """All that can be told of its hasher: another one of one's own is not recognised."""
+        return "xxh64" if self.hasher in (None, default_hasher) else "custom"
+
+    @property
+    def fixed_options(self) -> dict[str, object]:
+        """Options that decide where events lie: they may not change while it holds any."""
+        return {"partition_count": self.partition_count, "hasher": self.hasher_name}
+
     def hash(self, key: object) -> int:
         """The number of the partition that events of `key` go to."""
         return (self.hasher or default_hasher)(key) % self.partition_count

@@ -17,6 +17,7 @@ from runnel.errors import ConfigurationError, StoreRefused
 from runnel.heap import settled_heap
 from runnel.hooks import hooked
 from runnel.processor import Processor
+from runnel.roles.care import Turns
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
 from runnel.roles.heart import Heart, beat_interval
 from runnel.roles.leader import Leader
@@ -224,6 +225,8 @@ class Worker:
             lambda: Leader(duties, supervision, heart, lease), name="leader", supervision=supervision
         )
 
+        turns = Turns()
+
         def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
             return Member(
                 worker=self.id,
@@ -251,7 +254,7 @@ class Worker:
         )
         for processor in processors:
             system.spawn(
-                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link),  # type: ignore[misc]
+                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link, turns),  # type: ignore[misc]
                 name=top_name(processor.options.name),
                 mailbox=CONTROL_MAILBOX,
                 supervision=supervision,

@@ -124,7 +124,13 @@ GUARDS = [
     Guard("move", "redis.call('HLEN', keys)", "", "move: checked first, parked keys"),
     Guard("move", "redis.call('SCARD', released)", "", "move: checked first, released keys"),
     Guard("move", "redis.call('HINCRBY', keys, ARGV[at + 1], 1)", "", "move: the key is parked"),
-    Guard("move", "redis.call('SREM', released, ARGV[at + 1])", "", "move: a key that failed again is held"),
+    Guard("move", "redis.call('HLEN', tries)\n\n", "", "move: checked first, tries"),
+    Guard("move", "redis.call('SREM', released, key)", "", "move: a key that failed again is held"),
+    Guard("move", "== operated then", "then", "move: a release that came meanwhile stands"),
+    Guard("move", "if redis.call('HEXISTS', keys, key) == 1 then", "if true then", "move: only parked keys are tried again"),
+    Guard("move", "now_ms() + wait)", "now_ms())", "move: when a key is tried again"),
+    Guard("common", "    redis.call('HDEL', tries, key)\n", "", "unpark: a free key is not tried again"),
+    Guard("common", "redis.call('HKEYS', keys)", "{}", "parked: who takes over is told the keys"),
     Guard("common", "if redis.call('XDEL', parked, id) == 0 then return 0 end", "", "unpark: once"),
     Guard("common", "    redis.call('HDEL', keys, key)\n", "", "unpark: the last event frees the key"),
     Guard("common", "    redis.call('SREM', released, key)\n", "", "unpark: a free key is not released"),
@@ -134,6 +140,21 @@ GUARDS = [
     Guard("revive", "    redis.call('SADD', released, ARGV[i])\n", "", "revive: its key runs again"),
     Guard("revive", "redis.call('HINCRBY', slot, 'operated', 1)", "", "revive: the owner notices"),
     Guard("acquire", "if held[6] then return {'STOPPED', held[6]} end", "", "acquire: a partition that is stopped"),
+    Guard("acquire", "if held[1] and held[1] ~= '' and held[5]", "if held[5]", "crashes: given back is no crash"),
+    Guard("acquire", " and held[5] == history_now then\n  crashes", " then\n  crashes", "crashes: a restart is none"),
+    Guard("acquire", "waits() and crashes + 1 or 0", "crashes + 1", "crashes: only while something waits"),
+    Guard("acquire", " or redis.call('XLEN', KEYS[4]) > 0", "", "crashes: parked events wait too"),
+    Guard("acquire", "redis.pcall('XRANGE', log", "redis.call('XRANGE', log", "crashes: the log is something else"),
+    Guard("acquire", "  if suspect ~= '' then culprit = suspect end\n", "", "crashes: a suspect becomes the culprit"),
+    Guard("acquire", "'suspect', '', ", "", "crashes: the next owner's suspect is another"),
+    Guard("acquire", ", 'culprit', culprit", "", "crashes: the culprit is told"),
+    Guard("common", "if tonumber(held[1] or '0') > 0 then return 0, '', '' end", "", "crashes: a commit clears them"),
+    Guard("release", "if ARGV[4] ~= 'lost' then", "if true then", "crashes: given back when it was lost is one"),
+    Guard("release", "if ARGV[4] == 'well' then", "if true then", "crashes: given back idle leaves the count"),
+    Guard("release", "'crashes', 0, ", "", "crashes: given back clears the count"),
+    Guard("release", ", 'suspect', '')", ")", "crashes: given back clears the suspect"),
+    Guard("reset", "redis.call('HDEL', slot, 'crashes', 'suspect', 'culprit')", "", "crashes: reset clears them"),
+    Guard("suspect", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "crashes: suspect, fenced"),
     Guard("reset", "redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])", "", "reset: what is parked goes"),
     Guard("unregister", "redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6], KEYS[7])", "", "unregister: nothing is left"),
     Guard("renew", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "renew: fenced"),
@@ -197,7 +218,9 @@ GUARDS = [
     Guard("append", "#!lua\n", "#!lua flags=allow-oom\n", "append: refused when the server is full"),
     *(
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
-        for name in ("acquire", "commit", "move", "register", "release", "renew", "reset", "trim", "unregister")
+        for name in (
+            *("acquire", "commit", "move", "register", "release", "renew", "reset", "suspect", "trim", "unregister"),
+        )
     ),
     Guard("tick", "if due and claims and string.find", "if false and string.find", "tick: a claim sent again"),
     Guard("tick", "string.match(claim, '^[^:]*') ~= nonce", "true", "tick: one claim of each leader is kept"),
@@ -238,6 +261,7 @@ WITHOUT = {
     "nonce": ("token: the nonce",),
     "history": ("token: the history",),
     "number": ("commit: already", "commit: the chain"),
+    "parked": ("parked: who takes over is told the keys",),
 }
 """What stands between a fault and an accident, under a short name, and the guards that make it up."""
 

@@ -27,11 +27,13 @@ class Attempts:
         """How often the event that has failed was tried in all."""
         return self.times + self._before(position)
 
+    def if_failed(self, position: Position) -> int:
+        """How often the next event, or batch, will have failed, should it fail now."""
+        return self.times + 1 if _next_xid(position) == self.xid else 1
+
     def failed(self, position: Position) -> None:
         """The next event, or batch, has failed."""
-        xid = _next_xid(position)
-        self.times = self.times + 1 if xid == self.xid else 1
-        self.xid = xid
+        self.times, self.xid = self.if_failed(position), _next_xid(position)
 
     def singly(self) -> None:
         """The batch that failed is tried event by event from now on."""

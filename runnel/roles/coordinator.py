@@ -22,7 +22,6 @@ from runnel.roles.lease import Lease, in_order
 from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
 from runnel.roles.slot import Slot
-from runnel.store import scripts
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
@@ -67,17 +66,7 @@ class _Released:
 
 
 CoordinatorMessage = (
-    Ready
-    | Wanted
-    | Freed
-    | Disowned
-    | Fenced
-    | Halt
-    | Leave
-    | _LookAround
-    | _Acquired
-    | _Unanswered
-    | _Released
+    Ready | Wanted | Freed | Disowned | Fenced | Halt | Leave | _LookAround | _Acquired | _Unanswered | _Released
 )
 
 
@@ -282,6 +271,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
             log.warning("partition lost", extra={**lease.log_fields, "reason": why})
             slot.is_void = lease.lost = True
+            lease.went = "lost"
             slot.supervisor.tell_nowait(Disown(lease))
             self._renew_these()
 
@@ -305,8 +295,7 @@ class Coordinator(Actor[CoordinatorMessage]):
                 await lease.lock.writer.acquire()
                 stack.callback(lease.lock.writer.release)
             try:
-                calls = [scripts.release(lease.keys, lease.processor.options.name, lease.token) for lease in leases]
-                await self.link.run(calls, timeout=timeout)
+                await self.link.run([lease.release() for lease in leases], timeout=timeout)
                 await post(self.link, self.app, released(leases))
             except StoreError as error:
                 log.warning("partitions not released, their leases end", extra={"partitions": len(leases), "error": str(error)})

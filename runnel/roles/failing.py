@@ -1,16 +1,53 @@
-"""How a partition fails, and what its supervisor does about it. Plain data and a plain decision."""
+"""How a partition fails, and what its supervisor does about it. Plain data and plain decisions."""
+
+import logging
 
 from runnel.actors import Directive
 from runnel.errors import RunnelError
 from runnel.policy import ExceptionPolicy
+from runnel.roles.lease import Lease
+
+log = logging.getLogger(__name__)
+
+SELDOM = 600
+"""How many calls that got nowhere, a second apart, between two warnings of them."""
 
 
 class EventFailed(RunnelError):
-    """The handling of an event, or a batch, failed; `__cause__` is the handler's error."""
+    """The handling of an event, or a batch, failed; raised from the handler's error."""
 
     def __init__(self, message: str, events: int = 1) -> None:
         super().__init__(message)
         self.events = events
+
+    @property
+    def reason(self) -> Exception:
+        """The handler's error."""
+        assert isinstance(self.__cause__, Exception)
+        return self.__cause__
+
+
+def failed(lease: Lease, error: Exception) -> RunnelError:
+    """What the partition fails with when its function failed, with an event out or without."""
+    name, out = lease.processor.options.name, lease.current.out
+    if not out:
+        return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
+    more = f" and {out - 1} more of its batch" if out > 1 else ""
+    said = f"processor {name!r}: event {lease.next_id}{more} failed: {type(error).__name__}: {error}"
+    return EventFailed(said, out)
+
+
+def too_early(lease: Lease, calls: int) -> float:
+    """Seconds until a function is called again that so often ended without doing an event. Says so, now and then."""
+    if calls < 2:
+        return 0.0
+    if calls == 2 or not calls % SELDOM:
+        log.warning(
+            "function ended without doing an event, and is called again: "
+            "it must loop over its events, as in `async for record in events.records()`",
+            extra=lease.log_fields,
+        )
+    return min(0.01 * float(2 ** min(calls, 10)), 1.0)
 
 
 def directive(policy: ExceptionPolicy, error: Exception) -> Directive:

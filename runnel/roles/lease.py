@@ -10,7 +10,10 @@ from runnel.processor import Processor
 from runnel.roles.parking import Parking, Replay
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Acquired, Call, Token
+from runnel.store.scripts import Acquired, Call, Token, Went
+
+ROOM = 2
+"""How many batches a partition holds: one in hand, and the next."""
 
 
 @define(eq=False)
@@ -27,8 +30,12 @@ class Lease:
         count_before: How many entries were done when the lease was taken.
         renewal: The call that prolongs it.
         worker: Whose it is.
+        crashes: How many owners in a row were lost before, since the last commit.
+        culprit: The event that ran alone when the last of them was lost, until it is treated: it must not run again.
+        went: What its release says about it: "idle", if owners were lost before, until it has come to its first event.
         parking: What is parked of the partition.
         replay: The parked events that run again just now.
+        replayed: How many ran before these.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -44,8 +51,12 @@ class Lease:
     count_before: int
     renewal: Call[bool]
     worker: str
+    crashes: int = 0
+    culprit: bytes | None = None
+    went: Went = "well"
     parking: Parking = field(factory=Parking)
     replay: Replay | None = None
+    replayed: int = 0
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=lambda: RWLock(fast=True))
@@ -62,15 +73,33 @@ class Lease:
             deadline=deadline,
             worker=worker,
             count_before=acquired.count,
+            crashes=acquired.crashes,
+            culprit=acquired.culprit,
+            went="idle" if acquired.crashes else "well",
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
-        lease.parking.know(acquired.parked)
+        lease.parking.know(acquired.parked, deadline - seconds)
         return lease
 
     @property
     def current(self) -> Position:
         """The events in hand: of the log, or parked ones that run again."""
         return self.replay or self.position
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether each event is committed before the next is handed out: any may have been out when an owner was lost."""
+        return self.crashes > 0 and self.number < ROOM * self.processor.options.prefetch_count
+
+    @property
+    def next_xid(self) -> bytes:
+        """The id in the log of the next event in hand."""
+        return self.current.entries[self.current.at][0]
+
+    @property
+    def next_id(self) -> str:
+        """The id in the app of the next event in hand."""
+        return self.event_id(self.next_xid)
 
     def event_id(self, xid: bytes) -> str:
         """An event's id in the app."""
@@ -83,6 +112,12 @@ class Lease:
             self.replay.close()
 
     @property
+    def done(self) -> int:
+        """How many events this worker did; not those that it passed over."""
+        replayed = self.replayed if self.replay is None else self.replayed + self.replay.told
+        return self.position.count - self.count_before - self.position.passed + replayed
+
+    @property
     def place(self) -> tuple[str, int]:
         """Of which partition of which processor."""
         return self.processor.options.name, self.keys.number
@@ -90,6 +125,10 @@ class Lease:
     def renewed(self, sent_at: float) -> None:
         """A renewal sent at that moment was answered: it cannot have ended in Redis before this deadline."""
         self.deadline = sent_at + self.processor.options.lock_expiry
+
+    def release(self) -> Call[bool]:
+        """The call that gives the partition back."""
+        return scripts.release(self.keys, self.processor.options.name, self.token, self.went)
 
     @property
     def log_fields(self) -> dict[str, object]:

@@ -6,7 +6,6 @@ function fails it is called again from that event, as often as the processor's `
 or stops (it stays the next one).
 """
 
-import asyncio
 import logging
 import random
 from typing import Any
@@ -14,29 +13,23 @@ from typing import Any
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
-from runnel.alarm import Alarm
-from runnel.errors import RecordError, RunnelError
+from runnel.alarm import Alarm, outcome
+from runnel.errors import RecordError
 from runnel.events import Events
 from runnel.policy import ExceptionPolicy
 from runnel.position import Position
-from runnel.retry import Retry, pause
+from runnel.retry import pause
 from runnel.roles.attempts import Attempts
+from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty
-from runnel.roles.failing import EventFailed, goes_on
+from runnel.roles.failing import EventFailed, failed, goes_on, too_early
+from runnel.roles.gate import LOOK, Gate
 from runnel.roles.lease import Lease
 from runnel.roles.passing import Passing
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.store.link import Link
 
 log = logging.getLogger(__name__)
-
-SELDOM = 600
-"""How many calls that got nowhere, a second apart, between two warnings of them."""
-
-
-LOOK = 1.0
-"""Seconds between two looks whether an operator has changed what is parked."""
-
 
 # ── messages ──
 
@@ -63,6 +56,8 @@ class Partition(Actor[PartitionMessage]):
         reader: Feeds it.
         committer: Hears of what is done.
         link: Reads what is parked.
+        turns: Those of the worker's partitions at events that may kill it.
+        gate: Whether the processor runs at all.
     """
 
     clear_mailbox_on_restart = True  # the reader goes back to the position, and reads all that again
@@ -71,9 +66,12 @@ class Partition(Actor[PartitionMessage]):
     reader: "ActorRef[ReaderMessage]"
     committer: "ActorRef[CommitterMessage]"
     link: Link
+    turns: Turns
+    gate: Gate
     feed: Feed | None = None
     batches_in_hand: int = 0
     passing: Passing = field(init=False)
+    care: Care = field(init=False)
     running: Position | None = None
     """What the function was called with: events of the log, or parked ones."""
     undecodable: RecordError | None = None
@@ -83,8 +81,10 @@ class Partition(Actor[PartitionMessage]):
     retries: int = 0
 
     async def on_start(self) -> None:
-        self.passing = Passing(self.lease, self.committer, self.link, self.clock)
+        self.passing = Passing(self.lease, self.committer, self.link, self.clock, self.gate)
         self.passing.end_replay()
+        self.care = Care(self.passing, self.turns, self._wait)
+        self.turns.leave(self.lease)
         position = self.lease.position
         position.forget()
         position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
@@ -94,57 +94,81 @@ class Partition(Actor[PartitionMessage]):
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
+        self.turns.leave(self.lease)
+        self.passing.let_go()
         self.reader.tell_nowait(Unfeed(lease=self.lease))
 
     async def run(self) -> None:
         if self.failed is not None:  # supervision lets it go on after a failure
-            failed, self.failed = self.failed, None
-            assert isinstance(failed.__cause__, Exception)
-            if not self._pass_over(failed.events, failed.__cause__):
+            error, self.failed = self.failed, None
+            if not self._pass_over(error.events, error.reason):
                 self.position.out = 0  # it stays the next one
         while not self._is_ending:
-            parking = self.lease.parking
-            if self.lease.replay is None and parking.released:
-                await self.passing.begin_replay()
-                continue
-            if self.lease.replay is None and parking.is_full:
-                await self._pause()
+            if await self._does_else():
                 continue
             position = self.running = self.position
+            if self.lease.is_careful and position.left:
+                await self.care.step()
             cursor = position.cursor
             try:
                 await self._call_function()
-            except EventFailed as failed:
-                await self._try_again(failed)
+            except EventFailed as error:
+                await self._try_again(error)
                 continue
             if self.lease.replay is not None and not self.lease.replay.left:
                 self.passing.end_replay()
-            if not (self._is_ending or self.position is not position or parking.is_full or parking.released):
+            if not (self._is_ending or self.position is not position or self._is_elsewhere):
                 await self._called_too_early(cursor)
 
-    async def _pause(self) -> None:
-        """Wait until more events may be parked, or some may run again."""
-        await self.passing.look()
-        if self.lease.parking.is_full and not self.lease.parking.released:
-            await self._wait(LOOK)
+    async def _does_else(self) -> bool:
+        """Do what comes before the next event, if anything does: have parked events run again, or wait for better times."""
+        parking, key = self.lease.parking, self.lease.parking.next_key
+        has_events = bool(self.lease.current.left or self.passing.behind)
+        if wait := self.gate.wait(self.lease, has_events=has_events or key is not None):
+            await self._wait(wait)
+            return True
+        if self.lease.replay is not None:
+            return False
+        if self.lease.culprit and not parking.is_full:
+            await self._treat_culprit()
+            return True
+        if key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
+            await self.passing.begin_replay(key)
+            return True
+        if parking.is_full:
+            self.gate.is_idle(self.lease)
+            await self.passing.look()  # perhaps more may be parked now, or some may run again
+            if parking.is_full and parking.next_key is None:
+                await self._wait(LOOK)
+            return True
+        return False
+
+    async def _treat_culprit(self) -> None:
+        while self.care.is_ahead and not self.passing.advance():
+            await self._hear(None)
+        if (error := await self.care.treat()) is not None:
+            self.attempts.failed(self.position)
+            raise failed(self.lease, error) from error
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether something else comes before the next event."""
+        return self.passing.is_paused or (self.lease.parking.next_key is not None and self.gate.state == "closed")
 
     @property
     def _is_ending(self) -> bool:
         return self.is_stopping or self.lease.position.closing
 
     def statistics(self) -> dict[str, object]:
-        position, parking, passing = self.lease.position, self.lease.parking, self.passing
+        position = self.lease.position
         return {
             "done": position.count - self.lease.count_before,
             "cursor": position.cursor.decode(),
             "count": position.count,
-            "buffered": position.left + len(passing.behind),
+            "buffered": position.left + len(self.passing.behind),
             "retries": self.retries,
-            "dropped": passing.dropped,
-            "dead": passing.buried,
-            "parked": parking.events,
-            "parked_keys": len(parking.keys),
-            "paused": parking.is_full,
+            **self.passing.statistics(),
+            **self.care.statistics(),
         }
 
     # ── what events need ──
@@ -163,22 +187,28 @@ class Partition(Actor[PartitionMessage]):
         """Take the next events in hand. False when there are none: time is up, the partition is to stop, or to do else."""
         if self.lease.replay is not None or self.running is not self.position:
             return False  # what is parked was in hand as a whole
-        if self.position.is_crowded:
-            await self.passing.settle()
+        if self.position.is_crowded or self.lease.is_careful:
+            await self.care.settle()
         until = None if timeout is None else self.clock.monotonic() + timeout
         left = self.position.left
         try:
-            while self.position.left == left and not self.passing.advance():
-                if self.passing.behind or self.lease.parking.released or not await self._hear(until):
-                    return False
+            while not self.gate.holds(self.lease):
+                if self.position.left != left or self.passing.advance():
+                    if self.lease.is_careful:
+                        await self.care.step()
+                    return True
+                if not left:
+                    self.gate.is_idle(self.lease)
+                if self.passing.behind or self.lease.parking.next_key is not None or not await self._hear(until):
+                    break
         except ActorStopping:
-            return False
-        return True
+            pass
+        return False
 
     async def _hear(self, until: float | None) -> bool:
         """Take the next message, if it comes by then. False when none has."""
         self._give_room()
-        message = self.next_nowait() or await self._wait_for_batch(until)
+        message = self.next_nowait() or await self._next(until)
         match message:
             case TimeIsUp():
                 return False
@@ -192,7 +222,7 @@ class Partition(Actor[PartitionMessage]):
         self.batches_in_hand += 1
         self.passing.take_in(batch.entries)
 
-    async def _wait_for_batch(self, until: float | None) -> PartitionMessage:
+    async def _next(self, until: float | None) -> PartitionMessage:
         if until is None:
             return await self.next()
         self.set_timer(TimeIsUp, TimeIsUp(), max(0.0, until - self.clock.monotonic()))
@@ -201,9 +231,15 @@ class Partition(Actor[PartitionMessage]):
         finally:
             self.cancel_timer(TimeIsUp)
 
+    def tries_again(self, error: Exception) -> bool:
+        """Whether what is out would be tried again, at once or one by one, if it failed with this error."""
+        position, retry = self.position, self.lease.processor.options.retry
+        again = pause(retry, error, self.attempts.if_failed(position)) is not None
+        return again or self.passing.splits(position.out) or self.gate.keeps_on(error)
+
     def excuses(self, error: RecordError) -> bool:
         """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""
-        if not goes_on(self.policy):
+        if not goes_on(self.passing.policy):
             self.undecodable = error
             return False
         self.attempts.failed(self.position)
@@ -213,17 +249,9 @@ class Partition(Actor[PartitionMessage]):
         return False
 
     def _give_room(self) -> None:
-        feed = self.feed
-        if feed is not None and self.batches_in_hand:
-            was_full = not feed.room
-            feed.room += self.batches_in_hand
-            self.batches_in_hand = 0
-            if was_full:
-                self.reader.tell_nowait(Room(feed=feed))
-
-    @property
-    def _next_id(self) -> str:
-        return self.lease.event_id(self.position.entries[self.position.at][0])
+        if (feed := self.feed) is not None and feed.gets_room(self.batches_in_hand):
+            self.reader.tell_nowait(Room(feed=feed))
+        self.batches_in_hand = 0
 
     # ── the function ──
 
@@ -233,27 +261,16 @@ class Partition(Actor[PartitionMessage]):
             self, processor.stream, self.lease.keys.number, processor.options.name, processor.options.middleware
         )
         self.undecodable = None
-        alarm = self.alarm = self._alarm()
+        limit = processor.interrupted_after
+        alarm = self.alarm = None if limit is None else Alarm(self.clock, limit)
         failure: Exception | None = None
         try:
-            await processor.function(events)
-            failure = alarm.verdict(interrupted=False) if alarm else None
-        except asyncio.CancelledError:
-            failure = alarm.verdict(interrupted=True) if alarm else None
-            if failure is None:
-                raise
-        except Exception as error:
-            failure = error
-            if alarm:
-                alarm.verdict(interrupted=False)
+            failure = await outcome(processor.run(events), alarm)
         finally:
             await events.end(failure)
         if (failure := self.undecodable or failure) is not None:
-            raise self._failed(failure) from failure
-
-    def _alarm(self) -> Alarm | None:
-        limit = self.lease.processor.options.timeout
-        return None if limit is None else Alarm(self.clock, limit)
+            self.attempts.failed(self.position)
+            raise failed(self.lease, failure) from failure
 
     async def _try_again(self, failed: EventFailed) -> None:
         """Wait until the failed event may be tried again.
@@ -261,21 +278,16 @@ class Partition(Actor[PartitionMessage]):
         Raises:
             EventFailed: It is not tried again: supervision decides.
         """
-        error = failed.__cause__
-        assert isinstance(error, Exception)
-        seconds = None if self.undecodable else pause(self._retry, error, self.attempts.times, random.random())
+        retry = self.lease.processor.options.retry
+        seconds = None if self.undecodable else pause(retry, failed.reason, self.attempts.times, random.random())
         if seconds is None:
             self.failed = failed
             raise failed
         self.retries += 1
-        fields = {**self.lease.log_fields, "entry": self._next_id, "attempt": self.attempts.tried(self.position)}
+        fields = {**self.lease.log_fields, "entry": self.lease.next_id, "attempt": self.attempts.tried(self.position)}
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
         self.position.out = 0
         await self._wait(seconds)
-
-    @property
-    def _retry(self) -> Retry | None:
-        return self.lease.processor.options.retry
 
     async def _wait(self, seconds: float) -> None:
         """Let time pass, and take in hand what comes meanwhile.
@@ -283,29 +295,12 @@ class Partition(Actor[PartitionMessage]):
         Raises:
             ActorStopping: The partition is to stop: at once.
         """
-        self.set_timer(TimeIsUp, TimeIsUp(), seconds)
-        try:
-            while not isinstance(message := await self.next(), TimeIsUp):
-                if isinstance(message, Batch) and message.feed is self.feed:
-                    self._take_in(message)
-        finally:
-            self.cancel_timer(TimeIsUp)
-
-    def _failed(self, error: Exception) -> RunnelError:
-        self.attempts.failed(self.position)
-        name, position = self.lease.processor.options.name, self.position
-        if not position.out:
-            return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
-        more = f" and {position.out - 1} more of its batch" if position.out > 1 else ""
-        said = f"processor {name!r}: event {self._next_id}{more} failed: {type(error).__name__}: {error}"
-        return EventFailed(said, position.out)
+        until = self.clock.monotonic() + seconds
+        while not isinstance(message := await self._next(until), TimeIsUp):
+            if isinstance(message, Batch) and message.feed is self.feed:
+                self._take_in(message)
 
     # ── events that failed for good ──
-
-    @property
-    def policy(self) -> ExceptionPolicy:
-        """What becomes of them."""
-        return self.lease.processor.options.exception_policy
 
     def _pass_over(self, events: int, error: Exception) -> bool:
         if not self.passing.failed(events, error, self.attempts.tried(self.position)):
@@ -320,11 +315,5 @@ class Partition(Actor[PartitionMessage]):
             self.attempts.times = 0
         self.attempts.failed(self.position)
         self.position.out = 0
-        if (calls := self.attempts.times) > 1:
-            if calls == 2 or not calls % SELDOM:
-                log.warning(
-                    "function ended without doing an event, and is called again: "
-                    "it must loop over its events, as in `async for record in events.records()`",
-                    extra=self.lease.log_fields,
-                )
-            await self.clock.sleep(min(0.01 * 2 ** min(calls, 10), 1.0))
+        if seconds := too_early(self.lease, self.attempts.times):
+            await self.clock.sleep(seconds)

@@ -11,14 +11,17 @@ from typing import Never
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
-from runnel.errors import HandlerFailed
+from runnel.errors import HandlerFailed, WorkerCrashed
 from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
+from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
-from runnel.roles.failing import EventFailed, directive
-from runnel.roles.lease import Lease
+from runnel.roles.failing import EventFailed, directive, goes_on
+from runnel.roles.gate import Gate
+from runnel.roles.lease import ROOM, Lease
 from runnel.roles.partition import Partition, PartitionMessage
-from runnel.roles.reader import ROOM, Reader, ReaderMessage, Unfeed
+from runnel.roles.reader import Reader, ReaderMessage, Unfeed
+from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.moves import Stop
 
@@ -47,7 +50,12 @@ class _Gone:
     lease: Lease
 
 
-ProcessorMessage = Own | Disown | Terminated | _Gone
+@frozen
+class _Told:
+    pass
+
+
+ProcessorMessage = Own | Disown | Terminated | _Gone | _Told
 
 
 # ── what it tells the coordinator ──
@@ -75,6 +83,10 @@ class Halt:
     error: Exception
 
 
+MAILBOX = ROOM + 8
+"""Of a partition: for the batches that its reader has room for, and for what its own timers send, which come room or not:
+a reader that found their room taken would fail, and its whole processor with it."""
+
 CONTROL_MAILBOX = 2**16
 """Room for the few messages that each partition may have under way to an actor that serves them all: these never wait
 for one another, so that they cannot wait in a circle."""
@@ -93,21 +105,27 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         processor: Its declaration.
         coordinator: Who gives and takes leases.
         open_link: Makes a connection.
+        turns: Those of the worker's partitions at events that may kill it.
     """
 
     processor: Processor
     coordinator: "ActorRef[Ready | Disowned | Halt | Fenced]"
     open_link: Callable[[], Link]
+    turns: Turns
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
     link: Link | None = None
     """For partitions with parked events: connected when first used."""
+    gate: Gate = field(init=False)
     partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    done_before: int = 0
+    """Events that were done of partitions that are gone."""
     quarantined: dict[int, str] = field(factory=dict)
     """Partitions that failed for good, and why."""
 
     async def on_start(self) -> None:
         self.link = self.open_link()
+        self.gate = Gate(self.processor, self.clock, self._done, self._tell_people)
         together = OneForOne(decide=escalate)
         self.committer = self.spawn(
             lambda: Committer(self.open_link(), self.coordinator),
@@ -134,7 +152,10 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
                     self.coordinator.tell_nowait(Disowned(lease))
             case _Gone(lease):
                 if self.partitions.pop(lease, None) is not None:
+                    self.done_before += lease.done
                     self.coordinator.tell_nowait(Disowned(lease))
+            case _Told():
+                pass
             case Terminated(ref, error):
                 self._ended(ref, error)
 
@@ -144,7 +165,19 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
 
     def statistics(self) -> dict[str, object]:
         said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
-        return {"stream": self.processor.stream.name, "partitions": len(self.partitions), **said}
+        stream = self.processor.stream.name
+        return {"stream": stream, "partitions": len(self.partitions), **said, **self.gate.statistics()}
+
+    def _done(self) -> int:
+        return self.done_before + sum(lease.done for lease in self.partitions)
+
+    def _tell_people(self) -> None:
+        """Have Redis say, for `runnel status`, whether the processor pauses here. Nothing depends on it."""
+        if (lease := next(iter(self.partitions), None)) is None or self.link is None:
+            return
+        key = AppKeys(lease.keys.app).paused(self.processor.options.name, lease.worker)
+        known = ("DEL", key) if self.gate.state == "closed" else ("SET", key, self.gate.error, "EX", self.gate.longest)
+        self.pipe_to_self(self.link.command(*known), lambda _: _Told(), lambda _: _Told())
 
     def _start(self, lease: Lease) -> None:
         reader, committer, link = self.reader, self.committer, self.link
@@ -153,9 +186,9 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert link is not None
         self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer, link),
+            lambda: Partition(lease, reader, committer, link, self.turns, self.gate),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
-            mailbox=ROOM,
+            mailbox=MAILBOX,
             supervision=supervision(self.processor.options.exception_policy),
         )
         self.watch(partition)
@@ -188,7 +221,11 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
         if not isinstance(error, EventFailed):
             return
-        if self.processor.options.exception_policy is ExceptionPolicy.QUARANTINE:
+        policy = self.processor.options.exception_policy
+        if goes_on(policy):  # it was told to stop just then: the event stays the next one, whoever owns that next
+            log.info("event failed while its partition was let go", extra={"processor": self.processor.options.name})
+        elif policy is ExceptionPolicy.QUARANTINE or isinstance(error.__cause__, WorkerCrashed):
+            # Under HALT too: the worker would stop, and the next one, and the next, for an event that nobody runs any more.
             if lease is not None:
                 self.pipe_to_self(self._quarantine(lease, error), lambda _: _Gone(lease))
         else:

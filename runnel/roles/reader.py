@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreUnavailable
 from runnel.processor import ProcessorOptions
-from runnel.roles.lease import Lease
+from runnel.roles.lease import ROOM, Lease
 from runnel.store.link import Link
 
 log = logging.getLogger(__name__)
@@ -26,9 +26,6 @@ Leaving a blocked XREAD costs two round trips, which a partition that is hot wou
 
 RETRY = 0.05
 """Seconds until the reader tries again to get out of an XREAD when the server is away."""
-
-ROOM = 2
-"""How many batches a partition holds: one in hand, and the next."""
 
 
 # ── messages ──
@@ -52,6 +49,12 @@ class Feed:
     room: int = ROOM
     full_since: float = 0.0
     entry_size: float = 0.0
+
+    def gets_room(self, batches: int) -> bool:
+        """Its partition has finished so many batches. Whether it was full until now."""
+        was_full = not self.room
+        self.room += batches
+        return was_full and batches > 0
 
 
 @frozen(kw_only=True)

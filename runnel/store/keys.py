@@ -71,9 +71,13 @@ class PartitionKeys:
         """set, while there are any: the parked keys that are to run again"""
         return self.slot(processor) + b":released_keys"
 
-    def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes]:
-        """All that there is of a processor's parked events: these, their keys, and the released ones."""
-        return self.parked(processor), self.parked_keys(processor), self.released_keys(processor)
+    def tries(self, processor: str) -> bytes:
+        """hash, while there are any: parked key → how often it was tried again, and when it is next (ms; 0: not by itself)"""
+        return self.slot(processor) + b":tries"
+
+    def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes, bytes]:
+        """All that there is of a processor's parked events: these, their keys, the released ones, and the keys' tries."""
+        return self.parked(processor), self.parked_keys(processor), self.released_keys(processor), self.tries(processor)
 
     def producer(self, producer: str) -> bytes:
         """hash, expires: the last sequence that a producer appended, or put aside, and what it was answered"""
@@ -127,6 +131,10 @@ class AppKeys:
     def delaying(self) -> bytes:
         """hash, for ever: stream that ever had delayed events → how many partitions it has"""
         return f"{{{encoded(self.app)}}}:delaying".encode()
+
+    def paused(self, processor: str, worker: str) -> bytes:
+        """string, expires: why a processor pauses on a worker, the error that opened its circuit breaker; only for people"""
+        return f"{{{encoded(self.app)}}}:paused:{encoded(processor)}:{encoded(worker)}".encode()
 
     def assignment(self, stream: str, processor: str) -> bytes:
         """hash, for ever: which worker is to own which partition, its version, and that of the membership it is for"""

@@ -63,13 +63,24 @@ class Unpark:
 
 @frozen
 class Hold:
-    """A key that was released failed again: it stays parked."""
+    """An event of a parked key has failed: the key is not to run again for now.
+
+    Attributes:
+        key: Which key.
+        operated: How often operators had changed parked events, as far as was known: a release since then still stands.
+        tried: How often the event was tried again.
+        wait: Seconds until it is tried again by itself; None: it is not.
+    """
 
     key: bytes
+    operated: int = 0
+    tried: int = 0
+    wait: float | None = None
 
     @property
     def args(self) -> Sequence[bytes]:
-        return (b"hold", self.key)
+        wait = -1 if self.wait is None else round(self.wait * 1000)
+        return (b"hold", self.key, b"%d" % self.operated, b"%d" % self.tried, b"%d" % wait)
 
 
 @frozen
@@ -135,6 +146,12 @@ def revive(keys: PartitionKeys, processor: str, entries: Iterable[tuple[bytes, b
     """Have dead letters run again, each given as its key and id; how many were there."""
     keys_used = (keys.slot(processor), keys.dead(processor), *keys.of_parked(processor))
     return Call(SCRIPTS["revive"], keys_used, tuple(part for entry in entries for part in entry), int)
+
+
+def suspect(keys: PartitionKeys, processor: str, token: Token, entry: bytes) -> Call[bool]:
+    """Note which event is about to run alone, by its id in the log; False when the token is void."""
+    args = (token.epoch, token.nonce, entry)
+    return Call(SCRIPTS["suspect"], (keys.slot(processor),), args, lambda reply: reply == b"OK")
 
 
 def reopen(keys: PartitionKeys, processor: str) -> Call[bool]:

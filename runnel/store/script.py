@@ -31,7 +31,7 @@ SCRIPTS = {
     for name in (
         *("append", "acquire", "renew", "release", "commit", "trim"),
         *("register", "unregister", "reset", "measure", "look"),
-        *("move", "parked", "unpark", "revive", "reopen"),  # moves.py
+        *("move", "parked", "unpark", "revive", "reopen", "suspect"),  # moves.py
         *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
         *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
     )

@@ -7,21 +7,23 @@ call whose reply was lost may always be resent as it is.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from runnel.errors import ConfigurationError
 from runnel.store.keys import PartitionKeys
+from runnel.store.parked import ParkedNow as ParkedNow
+from runnel.store.parked import Tries as Tries
 from runnel.store.script import SCRIPTS as SCRIPTS
 from runnel.store.script import Call as Call
 from runnel.store.script import Script as Script
 
 Start = Literal["earliest", "latest"]
 Overflow = Literal["block", "reject", "drop_oldest"]
+Went = Literal["well", "idle", "lost"]
 CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
 
 START = b"0-0"
 """The cursor before all entries."""
-
 
 LARGEST = 2**64 - 1
 """The largest number that either part of an id may be."""
@@ -45,29 +47,17 @@ class Token:
 
 
 @frozen
-class ParkedNow:
-    """What an owner must know of its parked events: how many, how often operators changed them, and of which keys."""
-
-    events: int = 0
-    operated: int = 0
-    keys: frozenset[bytes] = frozenset()
-    released: frozenset[bytes] = frozenset()
-    """Keys that are to run again."""
-
-    @classmethod
-    def of(cls, reply: Sequence[Any]) -> "ParkedNow":
-        """As the scripts answer."""
-        return cls(reply[0], reply[1], frozenset(reply[2]), frozenset(reply[3]))
-
-
-@frozen
 class Acquired:
     """The partition is ours; read on from `cursor`, up to which the log had `count` entries since it began."""
 
     token: Token
     cursor: bytes
     count: int
-    parked: ParkedNow = ParkedNow()
+    parked: ParkedNow = field(factory=ParkedNow)
+    crashes: int = 0
+    """How many owners in a row were lost since the last commit, while something waited."""
+    culprit: bytes | None = None
+    """The event that ran alone when the last of them was lost."""
 
 
 @frozen
@@ -177,7 +167,9 @@ def acquire(
             return Held(reply[1].decode(), reply[2] / 1000)
         if reply[0] == b"STOPPED":
             return Stopped(reply[1].decode())
-        return Acquired(Token(reply[1], nonce), reply[2], int(reply[3]), ParkedNow.of(reply[4:]))
+        crashes, culprit, *parked = reply[4:]
+        token = Token(reply[1], nonce)
+        return Acquired(token, reply[2], int(reply[3]), ParkedNow.of(parked), crashes, culprit or None)
 
     args = (processor, worker, nonce, b"%d" % round(lease * 1000), start)
     keys_used = (keys.slot(processor), keys.cursors, keys.log, *keys.of_parked(processor))
@@ -190,9 +182,9 @@ def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Ca
     return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
-def release(keys: PartitionKeys, processor: str, token: Token) -> Call[bool]:
-    """Give a partition back; False when the token is void."""
-    args = (token.epoch, token.nonce, processor)
+def release(keys: PartitionKeys, processor: str, token: Token, went: Went = "well") -> Call[bool]:
+    """Give it back ("idle": before its first event came; "lost": its lease was over before). False: the token is void."""
+    args = (token.epoch, token.nonce, processor, went)
     return Call(SCRIPTS["release"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
 
 
@@ -270,6 +262,10 @@ class Look:
     parked: int = 0
     parked_keys: int = 0
     dead: int = 0
+    crashes: int = 0
+    """How many owners in a row were lost since the last commit."""
+    suspect: str | None = None
+    """The event that runs alone for it, if one does."""
     stopped: str | None = None
     """Why nobody may own the partition."""
 
@@ -293,7 +289,9 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             parked=reply[11],
             parked_keys=reply[12],
             dead=reply[13],
-            stopped=reply[14].decode() if len(reply) > 14 and reply[14] is not None else None,
+            crashes=reply[14],
+            suspect=reply[15].decode() or None,
+            stopped=reply[16].decode() if len(reply) > 16 and reply[16] is not None else None,
         )
 
     keys_used = (*(keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)), *keys.of_parked(processor)[:2])

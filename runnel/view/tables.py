@@ -92,7 +92,16 @@ def _troubles(status: ProcessorStatus) -> list[Text]:
     for each in status.partitions:
         if each.stopped is not None:
             lines.append(Text(f"partition {each.partition} is quarantined: {each.stopped}", style="red"))
+        elif each.crashes:
+            lines.append(Text(f"partition {each.partition}: {_crashes(each)}", style="yellow"))
+    for worker, error in status.paused.items():
+        lines.append(Text(f"paused on {worker} by its circuit breaker: {error}", style="red"))
     return lines
+
+
+def _crashes(status: PartitionStatus) -> str:
+    lost = f"{_many(status.crashes, 'worker')} lost in a row at its next event"
+    return lost if status.suspect is None else f"{lost}, which runs alone now: {status.suspect}"
 
 
 def _partition(status: PartitionStatus) -> tuple[RenderableType, ...]:

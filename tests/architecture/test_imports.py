@@ -23,7 +23,8 @@ LAYERS: list[set[str]] = [
     {
         *("connected", "background", "jobs", "schedule", "delayed", "calling", "hooks", "heap", "fitness", "timers"),
         *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("assignment", "breath", "alarm", "pipeline", "retry", "failed"),
+        *("assignment", "breath", "alarm", "pipeline", "retry", "breaker", "failed", "source"),
+        *("threads", "crossing", "progress"),
         *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
@@ -39,7 +40,7 @@ ISLANDS = ("actors", "records", "store")
 """Of one layer, but strangers to each other."""
 
 LONGEST = 320
-LONGER = {"roles/partition.py": 332, "actors/cell.py": 370, "store/guardian.py": 350}
+LONGER = {"actors/cell.py": 370, "store/guardian.py": 350}
 """Files that are too long, and by how much: to be split, not to grow."""
 
 OWN_TIME = {"clock.py", "store/guardian.py", "store/embedded.py"}
@@ -156,9 +157,9 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 # ── the public names ──
 
 PUBLIC = """
-    App Compressor ConfigurationError Delayed Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4 LeaseLost
-    Middleware Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError StoreRefused
-    StoreUnavailable Stream StreamFull TimedOut Worker Zstd __version__
+    App CircuitBreaker Compressor ConfigurationError Delayed Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4
+    LeaseLost Middleware ParkRetry Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError
+    StoreRefused StoreUnavailable Stream StreamFull SyncEvents TimedOut Worker Zstd __version__
 """
 
 

@@ -229,7 +229,9 @@ def _lose_control_messages(world: World, how: str) -> None:
         pass  # another fault has the server down
 
 
-FAULTS: dict[str, Callable[[World, Moment], Awaitable[None]]] = {
+Fault = Callable[[World, Moment], Awaitable[None]]
+
+FAULTS: dict[str, Fault] = {
     "kill": kill,
     "kill at": kill_at,
     "pause": pause,

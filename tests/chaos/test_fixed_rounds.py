@@ -4,17 +4,24 @@
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chaos.directed import SCENARIOS, accident, forgotten_registry
 from tests.chaos.faults import FAULTS
+from tests.chaos.parking import PARKING, drawn_while_parking
 from tests.chaos.rounds import Outcome, run
 from tests.chaos.timeline import KINDS, alone, drawn
 
 SEEDS = (1, 2)
 SECONDS = 10.0
+PARKING_SECONDS = 7.0
+
+
+async def parking_run(seed: int, folder: Path, without: str = "") -> Outcome:
+    return await run(drawn_while_parking(seed, PARKING_SECONDS), folder, without, PARKING)
 
 
 @pytest.mark.parametrize("run", [pytest.param(partial(run, drawn(seed, SECONDS)), id=str(seed)) for seed in SEEDS])
@@ -25,6 +32,16 @@ def test_the_invariants_hold_under_all_faults_mixed(run: Any, outcome: Outcome) 
 @pytest.mark.parametrize("run", [pytest.param(partial(run, alone(fault)), id=fault) for fault in KINDS])
 def test_the_invariants_hold_under_each_kind_of_fault(run: Any, outcome: Outcome) -> None:
     assert not outcome.violations, str(outcome)
+
+
+@pytest.mark.parametrize("run", [pytest.param(partial(parking_run, seed), id=str(seed)) for seed in SEEDS])
+def test_parked_keys_stay_in_order_and_are_not_lost_under_kills_and_releases(run: Any, outcome: Outcome) -> None:
+    assert not outcome.violations, str(outcome)
+
+
+@pytest.mark.parametrize("run", [pytest.param(partial(parking_run, 1, without="parked"), id="parked")])
+def test_where_who_takes_over_is_not_told_what_is_parked_events_overtake(run: Any, outcome: Outcome) -> None:
+    assert any("overtaken: " in text for text in outcome.violations), str(outcome)
 
 
 @pytest.mark.parametrize("run", [pytest.param(partial(accident, guard, ""), id=guard) for guard in SCENARIOS])

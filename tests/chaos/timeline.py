@@ -50,7 +50,6 @@ KINDS = {
     )
 }
 
-
 @frozen(order=True)
 class Moment:
     """One fault: when it begins, in seconds since the start, how long it lasts, and whom it strikes (0 to 1)."""

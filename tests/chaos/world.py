@@ -29,10 +29,10 @@ PREFETCH = 16
 WORK = 0.01
 """Seconds that each event takes, so that some are in flight whenever a fault comes."""
 
-CALM = dict[str, Any](fail_points=False, lock_expiry=LEASE, prefetch_count=PREFETCH, work=WORK)
+CALM = dict[str, Any](fail_points=False, lock_expiry=LEASE, prefetch_count=PREFETCH, work=WORK, max_crashes=10**6)
 """What workers do whom no fault has been planned for."""
 
-STYLES = ("records", "take", "events")
+STYLES = ("records", "take", "plain", "events")
 """How the first worker, the second, the third and so on iterate over events."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runnel import App, ExceptionPolicy, Gzip, JSONSerializer, Middleware, Record, Worker
+from runnel import App, ExceptionPolicy, Gzip, JSONSerializer, Middleware, Record, Reject, Retry, RetryLater, Worker
 from runnel.errors import ConfigurationError
 from runnel.middleware import Dead, DeadLetterMiddleware
 from tests.servers import Server
@@ -87,11 +87,13 @@ def bury(app: App, middleware: DeadLetterMiddleware) -> list[Any]:
     return buried
 
 
-def work(app: App, stream: Any, mode: str, *middleware: Middleware, fail: int = 2) -> list[int]:
-    """A processor that fails on an event, and drops what failed."""
+def work(
+    app: App, stream: Any, mode: str, *middleware: Middleware, fail: int = 2, policy: str = "ignore", **options: Any
+) -> list[int]:
+    """A processor that fails on an event, and drops what failed, or what the policy says."""
     done: list[int] = []
 
-    @app.processor(stream, middleware=middleware, exception_policy=ExceptionPolicy.IGNORE)
+    @app.processor(stream, middleware=middleware, exception_policy=ExceptionPolicy(policy), **options)
     async def work(events: Any) -> None:
         async for item in items_of(events, mode):
             if fail in numbers(item):
@@ -221,3 +223,85 @@ async def test_what_a_middleware_behind_it_refuses_is_in_the_sink_too(app: App, 
     async with working(app):
         await wait_until(lambda: len(buried) == len(failed) and len(done) == 4 - len(failed))
     assert [orders.deserialize({b"data": dead.data}).number for dead in buried] == failed
+
+
+class Hearing(Middleware):
+    """Notes which events fail, and whether they will be tried again."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[list[int], bool]] = []
+
+    async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
+        async for item in parent:
+            try:
+                yield item
+            except Exception as error:
+                self.heard.append((numbers(item), kwargs["events"].tries_again(error)))
+                raise
+
+
+@MODES
+async def test_an_event_that_is_tried_again_is_in_the_sink_once_when_it_is_given_up(app: App, mode: str) -> None:
+    orders = app.stream("orders", record=Order, partition_by="number", partition_count=1)
+    middleware, hearing = DeadLetterMiddleware(source=orders), Hearing()
+    retry = Retry(attempts=3, backoff=0.001)
+    buried, done = bury(app, middleware), work(app, orders, mode, middleware, hearing, retry=retry)
+    await orders.send(*map(order, range(6)))
+    failed = [2, 3] if mode.startswith("take") else [2]
+    async with working(app):
+        await wait_until(lambda: len(done) + len(failed) == 6 and len(buried) == len(failed))
+    assert [orders.deserialize({b"data": dead.data}).number for dead in buried] == failed
+    assert hearing.heard == [(failed, True), (failed, True), (failed, False)]
+
+
+@pytest.mark.parametrize("error", [Reject("hopeless"), KeyError("not among those"), RetryLater(after=0)])
+async def test_what_will_be_tried_again_depends_on_the_error(app: App, error: Exception) -> None:
+    orders = app.stream("orders", record=Order, partition_by="number", partition_count=1)
+    hearing, tried = Hearing(), list[int]()
+
+    @app.processor(
+        orders, middleware=[hearing], retry=Retry(attempts=2, on=ValueError), exception_policy=ExceptionPolicy.IGNORE
+    )
+    async def work(events: Any) -> None:
+        async for record in events.records():
+            tried.append(record.number)
+            if record.number == 0:
+                raise error
+
+    await orders.send(*map(order, range(2)))
+    async with working(app):
+        await wait_until(lambda: 1 in tried)
+    again = [True, False] if isinstance(error, RetryLater) else [False]
+    assert hearing.heard == [([0], each) for each in again]
+
+
+@pytest.mark.parametrize("mode", ["records", "take records"])
+async def test_what_does_not_decode_is_not_tried_again_and_is_in_the_sink_at_once(
+    app: App, valkey: Server, mode: str
+) -> None:
+    orders = app.stream("orders", record=Order, partition_by="number", partition_count=1)
+    middleware = DeadLetterMiddleware(source=orders)
+    buried = bury(app, middleware)
+    done = work(app, orders, mode, middleware, fail=-1, retry=Retry(attempts=100, backoff=600))
+    with valkey.client() as client:
+        client.xadd(orders.partitions[0].log.decode(), {"data": "{"})
+    await orders.send(order(0))
+    async with working(app):
+        await wait_until(lambda: done == [0] and buried)
+    assert [dead.data for dead in buried] == [b"{"]
+
+
+@pytest.mark.parametrize("policy", ["dead_letter", "park"])
+async def test_of_a_batch_whose_events_are_tried_one_by_one_only_the_culprit_is_in_the_sink(
+    app: App, policy: str
+) -> None:
+    orders = app.stream("orders", record=Order, partition_by="number", partition_count=1)
+    middleware, hearing = DeadLetterMiddleware(source=orders), Hearing()
+    retry = Retry(attempts=2, backoff=0.001)
+    buried = bury(app, middleware)
+    done = work(app, orders, "take records", middleware, hearing, fail=3, policy=policy, retry=retry)
+    await orders.send(*map(order, range(4)))
+    async with working(app):
+        await wait_until(lambda: len(done) == 3 and len(buried) == 1)
+    assert [orders.deserialize({b"data": dead.data}).number for dead in buried] == [3]
+    assert hearing.heard == [([2, 3], True), ([2, 3], True), ([3], True), ([3], False)]

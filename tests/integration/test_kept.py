@@ -2,7 +2,9 @@
 
 import json
 import signal
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,10 @@ def make(tmp_path: Path, valkey: Server) -> Make:
     return make
 
 
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
 def done(folder: Folder) -> list[str]:
     path = folder.path / "done"
     return path.read_text().splitlines() if path.exists() else []
@@ -65,6 +71,7 @@ async def test_parked_keys_are_shown_and_released(make: Make) -> None:
 
         shown = folder.run("parked", "list", "shop:printer").stdout
         assert shown.count("ValueError: no change for a") == 1
+        assert shown.splitlines()[0].split() == ["name", "key", "at", "tried", "next", "error"]
         failed = listed(folder, "parked", "list", "shop:printer", "--error", "for a")
         assert [json.loads(each["fields"]["data"]) for each in failed] == [{"key": "a", "n": 2}]
         assert len(listed(folder, "parked", "list", "shop:printer", "--key", "a")) == 3
@@ -73,6 +80,10 @@ async def test_parked_keys_are_shown_and_released(make: Make) -> None:
         one = folder.run("parked", "show", "shop:printer", failed[0]["name"]).stdout
         assert "ValueError: no change for a" in one
         assert "shop.py" in one
+        assert "next_try" in one
+        about_a_minute = moment(failed[0]["next_try"]) - moment(failed[0]["at"])
+        assert 59 <= about_a_minute <= 65
+        assert failed[0]["tried_again"] == 0
         assert folder.run("parked", "show", "shop:printer", "0/1-1").returncode == 2
 
         folder.write("fixed", "")
@@ -91,6 +102,29 @@ async def test_parked_keys_are_shown_and_released(make: Make) -> None:
         assert await worker.ends(signal.SIGINT) == 0
 
 
+async def test_when_a_parked_key_is_tried_next_is_told(make: Make) -> None:
+    folder = make("park")
+    with folder.started("worker", "shop:app") as worker:
+        await wait_until(lambda: len(listed(folder, "parked", "list", "shop:printer")) == 6)
+        assert folder.run("parked", "release", "shop:printer", "--key", "a", "--yes").returncode == 0
+        await wait_until(lambda: tried_again(folder, "a") == 1)
+        [a, *_], [b, *_] = (listed(folder, "parked", "list", "shop:printer", "--key", key) for key in "ab")
+        assert (a["tried_again"], b["tried_again"]) == (1, 0)
+        assert 110 <= moment(a["next_try"]) - time.time() <= 121
+        assert await worker.ends(signal.SIGINT) == 0
+    folder.write("shop.py", APP.replace('"POLICY"', '"park", park_retry=None'))
+    [a, *_] = listed(folder, "parked", "list", "shop:printer", "--key", "a")
+    assert (a["tried_again"], a["next_try"]) == (1, None)
+    folder.run("parked", "release", "shop:printer", "--key", "a", "--yes")
+    [a, *_] = listed(folder, "parked", "list", "shop:printer", "--key", "a")
+    assert abs(moment(a["next_try"]) - time.time()) < 5
+
+
+def tried_again(folder: Folder, key: str) -> int:
+    found: int = listed(folder, "parked", "list", "shop:printer", "--key", key)[0]["tried_again"]
+    return found
+
+
 async def test_dead_letters_are_shown_exported_run_again_and_dropped(make: Make) -> None:
     folder = make("dead_letter")
     with folder.started("worker", "shop:app") as worker:
@@ -99,6 +133,8 @@ async def test_dead_letters_are_shown_exported_run_again_and_dropped(make: Make)
         [a, b] = [json.loads(line) for line in folder.run("dead", "export", "shop:printer").stdout.splitlines()]
         assert (a["error"], b["error"]) == ("ValueError: no change for a", "ValueError: no change for b")
         assert (a["key"], a["attempts"]) == ("a", 1)
+        assert "next_try" not in a
+        assert "next" not in folder.run("dead", "list", "shop:printer").stdout
         assert "Traceback" in folder.run("dead", "show", "shop:printer", a["name"]).stdout
 
         assert "1 is run again" in folder.run("dead", "retry", "shop:printer", "--key", "a").stdout

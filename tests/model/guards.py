@@ -16,6 +16,11 @@ GUARDS = {
     "parked keys at acquire": "a new owner knows which keys are parked",
     "replay by owner": "the owner runs released events; otherwise an operator's script appends them again",
     "due once": "a due event is appended only by the commit that removes it from the due set",
+    "crash count": "an owner that was lost, not released, while events waited, is counted until the next commit",
+    "careful owners": "whoever follows one that was lost runs one event, and commits it before the next",
+    "suspect noted": "an event at which max_crashes owners were lost is noted before it runs once more",
+    "commit clears suspicion": "with the first commit of a term its count, its suspect and its culprit are void",
+    "release clears suspicion": "with a release the count and the suspect are void",
     "restart behind commit": "a partition that restarts does not read what the commit under way has done",
 }
 

@@ -33,7 +33,9 @@ def _broken_for(server: Server, key: str, state: tuple[str, ...]) -> str:
     taken = tuple(
         event
         for entry_id, event in server.log
-        if event[0] == key and (server.base < entry_id <= server.cursor or entry_id in server.done)
+        if event[0] == key
+        and event not in server.dropped
+        and (server.base < entry_id <= server.cursor or entry_id in server.done)
     )
     parked = tuple(event for _, event in server.parked if event[0] == key)
     if state + parked != taken:

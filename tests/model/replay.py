@@ -17,7 +17,7 @@ from runnel.store.moves import Move, Park, Unpark
 from runnel.store.scripts import Acquired, Appended, Call, Held, StaleSequence, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 from tests.model.guards import ALL
-from tests.model.scripts import Acquire, Append, Register, Release, Renew, Request, Reset, Trim, arrives
+from tests.model.scripts import Acquire, Append, Register, Release, Renew, Request, Reset, Suspect, Trim, arrives
 from tests.model.state import Commit, Mark, Server, World, keys_of, readable
 from tests.model.steps import first_world, steps
 from tests.model.worlds import Bounds
@@ -88,6 +88,7 @@ class Walk:
             Trim(),
             Renew(server.epoch, server.nonce),
             Release(server.epoch - 1, server.nonce),
+            Suspect(server.epoch, server.nonce, server.last_id),
             Commit(server.epoch, server.nonce, server.grant, number, server.cursor + 1, (), ()),
             *([Acquire(world.next_nonce, world.next_grant)] if server.held else ()),
         ]
@@ -119,8 +120,10 @@ class Walk:
                 )
             case Renew(epoch, nonce):
                 return scripts.renew(keys, PROCESSOR, _token(epoch, nonce), LEASE)
-            case Release(epoch, nonce):
-                return scripts.release(keys, PROCESSOR, _token(epoch, nonce))
+            case Release(epoch, nonce, went):
+                return scripts.release(keys, PROCESSOR, _token(epoch, nonce), went)
+            case Suspect(epoch, nonce, entry):
+                return moves.suspect(keys, PROCESSOR, _token(epoch, nonce), _id(entry))
             case Commit():
                 token = _token(request.epoch, request.nonce)
                 to = keys, PROCESSOR, token, request.number, _id(request.cursor), 0
@@ -199,6 +202,10 @@ class Walk:
             "number": server.number,
             "held": server.held,
             "history": self.histories[server.slot_history] if server.nonce else None,
+            "owned": server.owned,
+            "crashes": server.crashes,
+            "suspect": server.suspect,
+            "culprit": server.culprit,
         }
         real = {
             "parked": [(int(fields["~id"]), fields["data"]) for _, fields in kept],
@@ -211,6 +218,10 @@ class Walk:
             "number": int(slot.get("number", 0)),
             "held": int(slot.get("deadline", 0)) > 1,
             "history": slot["history"] if slot.get("nonce") else None,
+            "owned": bool(slot.get("owner")),
+            "crashes": int(slot.get("crashes", 0)),
+            "suspect": _number(slot.get("suspect")),
+            "culprit": _number(slot.get("culprit")),
         }
         for what, value in model.items():
             assert real[what] == value, self._told(f"{what} is {real[what]}, in the model {value}")
@@ -221,6 +232,10 @@ class Walk:
 
 def _id(entry_id: int) -> bytes:
     return b"%d-0" % entry_id
+
+
+def _number(entry_id: str | None) -> int:
+    return int(entry_id.partition("-")[0]) if entry_id else 0
 
 
 def _token(epoch: int, nonce: int) -> Token:

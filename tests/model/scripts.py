@@ -6,8 +6,9 @@ events in `commit`, and what a reset does to them) is here as the design has it.
 
 from typing import NamedTuple
 
+from runnel.store.scripts import Went
 from tests.model.guards import Guards
-from tests.model.state import NO_STATES, Commit, Entry, Server, keys_of, overwritten
+from tests.model.state import NO_STATES, UNCOUNTED, Commit, Entry, Server, keys_of, overwritten, readable
 
 
 class Append(NamedTuple):
@@ -32,10 +33,19 @@ class Renew(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Under a token."""
+    """Under a token. How its term went: "well", "idle" (nothing was run), "lost" (the lease was over before)."""
 
     epoch: int
     nonce: int
+    went: Went = "well"
+
+
+class Suspect(NamedTuple):
+    """Under a token: this event is about to run alone."""
+
+    epoch: int
+    nonce: int
+    entry: int
 
 
 class Reset(NamedTuple):
@@ -54,7 +64,7 @@ class Register(NamedTuple):
     """The second group, at the earliest entry."""
 
 
-Request = Append | Acquire | Renew | Release | Commit | Reset | Trim | Register
+Request = Append | Acquire | Renew | Release | Suspect | Commit | Reset | Trim | Register
 
 
 def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, str]:
@@ -69,8 +79,13 @@ def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, s
                 return server, "FENCED"
             broken = "a released lease is held again" if server.released else server.broken
             return server._replace(held=True, broken=broken), "OK"
-        case Release(epoch, nonce):
-            return _release(server, guards) if holds(server, epoch, nonce, guards) else (server, "FENCED")
+        case Release(epoch, nonce, went):
+            return _release(server, went, guards) if holds(server, epoch, nonce, guards) else (server, "FENCED")
+        case Suspect(epoch, nonce, entry):
+            if not holds(server, epoch, nonce, guards):
+                return server, "FENCED"
+            noted = server.noted if server.committed else tuple(sorted({*server.noted, entry}))
+            return server._replace(suspect=entry, noted=noted), "OK"
         case Commit():
             answer = _answer_to(server, request, guards)
             return (_committed(server, request, guards) if answer == "OK" else server), answer
@@ -126,7 +141,7 @@ def _acquire(server: Server, request: Acquire, guards: Guards) -> tuple[Server, 
     void = "history" in guards and server.slot_history != server.history
     if server.held and server.nonce and not void:
         return server, "HELD"
-    taken = server._replace(
+    taken = _judged(server, guards)._replace(
         epoch=server.epoch + 1,
         nonce=request.nonce,
         held=True,
@@ -138,9 +153,44 @@ def _acquire(server: Server, request: Acquire, guards: Guards) -> tuple[Server, 
     return taken, "OK"
 
 
-def _release(server: Server, guards: Guards) -> tuple[Server, str]:
+def suspicion(server: Server, guards: Guards) -> tuple[int, int, int]:
+    """Owners lost in a row, suspect and culprit: until the first commit of the term."""
+    if server.number and "commit clears suspicion" in guards:
+        return 0, 0, 0
+    return max(server.crashes, 0), server.suspect, server.culprit
+
+
+def _judged(server: Server, guards: Guards) -> Server:
+    """Acquired by the next: what is known of the owner before."""
+    if server.crashes == UNCOUNTED:
+        return server
+    crashes, suspect, culprit = suspicion(server, guards)
+    lost = 0 if server.committed else server.lost
+    waits = bool(server.parked) or any(entry_id > server.cursor for entry_id, _ in readable(server))
+    if server.owned and server.slot_history == server.history:
+        crashes, lost = (crashes + 1, lost + 1) if waits else (0, 0)
+        culprit = suspect or culprit
+    return server._replace(
+        owned=True,
+        crashes=crashes if "crash count" in guards else 0,
+        suspect=0,
+        culprit=culprit,
+        lost=lost,
+        committed=False,
+    )
+
+
+def _release(server: Server, went: Went, guards: Guards) -> tuple[Server, str]:
     nonce = 0 if "release clears nonce" in guards else server.nonce
-    return server._replace(held=False, nonce=nonce, released=True), "OK"
+    server = server._replace(held=False, nonce=nonce, released=True)
+    if went == "lost" or server.crashes == UNCOUNTED:
+        return server, "OK"
+    server = server._replace(owned=False)
+    if went == "idle":
+        return server, "OK"
+    noted = tuple(entry for entry in server.noted if entry != server.suspect)
+    server = server._replace(noted=noted, lost=0)
+    return server._replace(crashes=0, suspect=0) if "release clears suspicion" in guards else server, "OK"
 
 
 def _reset(server: Server, cursor: int, guards: Guards) -> Server:
@@ -148,6 +198,13 @@ def _reset(server: Server, cursor: int, guards: Guards) -> Server:
         epoch=server.epoch + 1 if "reset raises epoch" in guards else server.epoch,
         nonce=0 if "reset clears nonce" in guards else server.nonce,
         held=False,
+        owned=False,
+        crashes=min(server.crashes, 0),
+        suspect=0,
+        culprit=0,
+        noted=(),
+        lost=0,
+        dropped=(),
         cursor=cursor,
         grant=0,
         base=max(cursor, server.trimmed),
@@ -179,7 +236,10 @@ def _committed(server: Server, commit: Commit, guards: Guards) -> Server:
             parked = tuple(entry for entry in parked if entry[0] != entry_id)
         elif outcome == "park":
             parked = (*parked, (entry_id, event))
-        if outcome in ("done", "park"):
+        elif outcome == "drop":
+            broken = broken or ("" if entry_id in server.noted else "an event is passed over that did not end its owner alone")
+            server = server._replace(dropped=(*server.dropped, event))
+        if outcome in ("done", "park", "drop"):
             done.add(entry_id)
         if outcome in ("done", "replay"):
             outputs = (*outputs, event)
@@ -192,6 +252,8 @@ def _committed(server: Server, commit: Commit, guards: Guards) -> Server:
         parked=parked,
         releasing=tuple(key for key in server.releasing if key in keys_of(parked)),
         broken=broken or server.broken,
+        committed=server.crashes != UNCOUNTED,
+        noted=tuple(entry for entry in server.noted if entry > commit.cursor),
     )
 
 

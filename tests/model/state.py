@@ -8,8 +8,10 @@ from typing import NamedTuple
 KEYS = "ab"  # an event is named by its key and a number: a1 comes before a2
 
 Entry = tuple[int, str]  # id, event
-Mark = tuple[int, str, str]  # id, event, "done" | "park" | "replay" | "due"
+Mark = tuple[int, str, str]  # id, event, "done" | "park" | "replay" | "due" | "drop"
 States = tuple[tuple[str, ...], ...]  # for each key the events folded into it
+
+UNCOUNTED = -1  # in worlds without poison: their states would only multiply
 
 NO_STATES: States = ((),) * len(KEYS)
 
@@ -37,11 +39,20 @@ class Server(NamedTuple):
     parked: tuple[Entry, ...] = ()
     releasing: tuple[str, ...] = ()  # keys that an operator asked to replay
     due: tuple[str, ...] = ()
+    owned: bool = False  # an owner was granted it, and has not given it back
+    crashes: int = UNCOUNTED  # owners lost in a row
+    suspect: int = 0  # runs alone
+    culprit: int = 0  # ran alone when its owner was lost
     second: int = -1  # the second group's cursor; -1: not registered
     history: int = 0  # of the server itself, not replicated
 
     grant: int = 0  # the last acquire that was granted; 0: none since the last reset
     base: int = 0  # where the last reset put the cursor: state is folded from here
+    dropped: tuple[str, ...] = ()  # passed over as culprits
+    committed: bool = False  # something, in this term
+    lost: int = 0  # owners in a row, since the last commit, release or failover
+    noted: tuple[int, ...] = ()  # as suspects, in terms that ended with nothing good
+    deaths: int = 0  # of workers, of poison
     released: bool = False  # given back, and not acquired since
     broken: str = ""  # a promise that only the moment of the change can judge
 
@@ -74,6 +85,9 @@ class Worker(NamedTuple):
     parked_keys: str = ""
     position: int = 0  # up to where it has read
     buffer: tuple[Entry, ...] = ()  # read, not in a commit yet
+    crashes: int = 0
+    culprit: int = 0
+    noted: int = 0
     waiting: tuple[Commit, ...] = ()  # the commit under way, if any; None could not be sorted
 
 

@@ -6,8 +6,9 @@ Each step that a request takes at the server says which and how it was answered,
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from runnel.store.scripts import Went
 from tests.model.guards import Guards
-from tests.model.owner import answered, committing, owner, unread, work
+from tests.model.owner import answered, committing, killers, owner, to_be_noted, unread, work
 from tests.model.scripts import (
     Acquire,
     Append,
@@ -16,13 +17,14 @@ from tests.model.scripts import (
     Renew,
     Request,
     Reset,
+    Suspect,
     Trim,
     arrives,
     holds,
     parked_released,
     slowest,
 )
-from tests.model.state import IDLE, Commit, Entry, Mark, Server, Worker, World, keys_of, readable
+from tests.model.state import IDLE, UNCOUNTED, Commit, Entry, Mark, Server, Worker, World, keys_of, readable
 from tests.model.worlds import Bounds
 
 
@@ -37,7 +39,7 @@ class Step(NamedTuple):
 
 
 def first_world(bounds: Bounds) -> World:
-    server = Server(due=bounds.due)
+    server = Server(due=bounds.due, crashes=0 if bounds.max_crashes else UNCOUNTED)
     return World(
         primary=server,
         replica=server if bounds.failovers else Server(),
@@ -55,14 +57,15 @@ def steps(world: World, bounds: Bounds, guards: Guards) -> Iterator[Step]:
     yield from _operator(world, guards)
     yield from _retention(world, bounds, guards)
     for commit in dict.fromkeys(world.network):
-        yield from _delivery(world, commit, guards)
+        yield from _delivery(world, commit, bounds, guards)
     for nonce in dict.fromkeys(world.acquires):
         yield _late_acquire(world, nonce, guards)
     for worker in dict.fromkeys(world.workers):
         if worker.epoch:
             yield from _owner(world, worker, guards)
+            yield from _suspicious(world, worker, bounds, guards)
             yield from _reader(world, worker, guards)
-            yield from _committer(world, worker, bounds)
+            yield from _committer(world, worker, bounds, guards)
         else:
             yield from _asking(world, worker, bounds, guards)
 
@@ -170,10 +173,12 @@ def _trimmed(world: World, request: Trim, guards: Guards) -> Step:
 # ── requests on their way ──
 
 
-def _delivery(world: World, commit: Commit, guards: Guards) -> Iterator[Step]:
+def _delivery(world: World, commit: Commit, bounds: Bounds, guards: Guards) -> Iterator[Step]:
     network = list(world.network)
     network.remove(commit)
     server, answer = arrives(world.primary, commit, guards)
+    if set(server.dropped) - set(bounds.poison) and not _befallen(world, bounds):
+        server = server._replace(broken="a healthy event is passed over although nothing else befell its owners")
     world = world._replace(network=tuple(network), primary=server)
     label = f"commit {commit.number} of {commit.epoch}/{commit.nonce} arrives: {answer}"
     waiting = next((worker for worker in world.workers if worker.waiting == (commit,)), None)
@@ -238,10 +243,19 @@ def _owner(world: World, worker: Worker, guards: Guards) -> Iterator[Step]:
     server, answer = arrives(world.primary, request, guards)
     if server != world.primary:
         yield Step(f"{name} renews: OK", world._replace(primary=server), False, request, answer)
-    if world.faults:
-        release = Release(worker.epoch, worker.nonce)
+    for went in _ways_to_release(world, worker):
+        release = Release(worker.epoch, worker.nonce, went)
         server, answer = arrives(world.primary, release, guards)
-        yield Step(f"{name} releases", _fault(gone._replace(primary=server)), True, release, answer)
+        yield Step(f"{name} releases, it went {went}", _fault(gone._replace(primary=server)), True, release, answer)
+
+
+def _ways_to_release(world: World, worker: Worker) -> list[Went]:
+    if not world.faults:
+        return []
+    if world.primary.crashes == UNCOUNTED:
+        return ["well"]
+    idle: list[Went] = ["idle"] if worker.crashes and not (worker.number or worker.waiting or worker.noted) else []
+    return ["well", "lost", *idle]
 
 
 def _reader(world: World, worker: Worker, guards: Guards) -> Iterator[Step]:
@@ -255,13 +269,40 @@ def _reader(world: World, worker: Worker, guards: Guards) -> Iterator[Step]:
         yield Step(label, _fault(_with(world, worker, again)), True)
 
 
-def _committer(world: World, worker: Worker, bounds: Bounds) -> Iterator[Step]:
+def _suspicious(world: World, worker: Worker, bounds: Bounds, guards: Guards) -> Iterator[Step]:
+    """An event that runs alone, or that ends the process. That is no fault: it happens whenever the event is run."""
+    name, server = f"{worker.epoch}/{worker.nonce}", world.primary
+    if entry := to_be_noted(worker, bounds, guards):
+        request = Suspect(worker.epoch, worker.nonce, entry)
+        after, answer = arrives(server, request, guards)
+        if bounds.max_crashes > after.lost and answer == "OK":
+            after = after._replace(broken="an event is suspected at which too few owners were lost")
+        noted = _with(world, worker, worker._replace(noted=entry) if answer == "OK" else IDLE)
+        yield Step(f"{name} notes {entry}: {answer}", noted._replace(primary=after), False, request, answer)
+    for event in killers(worker, bounds, guards):
+        after = server._replace(deaths=server.deaths + 1)
+        if after.deaths > _most_deaths(world, bounds):
+            after = after._replace(broken="an event ends too many workers")
+        yield Step(f"{name} runs {event} and dies", _with(world, worker, IDLE)._replace(primary=after))
+
+
+def _most_deaths(world: World, bounds: Bounds) -> int:
+    """One that dies of what is not committed before the event, as many as it takes, one alone; and again after each fault."""
+    return (len(bounds.poison) + _befallen(world, bounds)) * (bounds.max_crashes + 2)
+
+
+def _befallen(world: World, bounds: Bounds) -> int:
+    """How many faults, failovers and resets there were."""
+    return bounds.faults - world.faults + bounds.failovers - world.failovers + bounds.resets - world.resets
+
+
+def _committer(world: World, worker: Worker, bounds: Bounds, guards: Guards) -> Iterator[Step]:
     """One commit under way at a time; it is sent again until it is answered."""
     again = bool(worker.waiting)
     travels_already = worker.waiting[:1] != () and worker.waiting[0] in world.network
     if travels_already and not world.faults:
         return
-    choices = [worker] if again else [committing(worker, each) for each in work(world.primary, worker, bounds)]
+    choices = [worker] if again else [committing(worker, each) for each in work(world.primary, worker, bounds, guards)]
     for after in choices:
         [commit] = after.waiting
         sent = _with(world, worker, after)._replace(network=tuple(sorted((*world.network, commit))))

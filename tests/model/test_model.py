@@ -19,6 +19,10 @@ ORDINARY = {
     "keys",
     "keys, parking",
     "trimming",
+    "poison",
+    "poison, twice",
+    "poison, max 2",
+    "poison, healthy",
     "sequence expires",
 }
 """Some seconds each. The others take up to two minutes."""
@@ -42,6 +46,11 @@ ACCIDENTS: list[tuple[tuple[str, ...], str, str]] = [
         "key a: state ('a2',) and parked ('a1',) are not the fold of ('a1', 'a2')",
     ),
     (("replay by owner",), "parking", """key a: effects out of order ('a2', "a1'")"""),
+    (("crash count",), "poison", "an event ends too many workers"),
+    (("careful owners",), "poison", "a healthy event is passed over although nothing else befell its owners"),
+    (("suspect noted",), "poison", "an event ends too many workers"),
+    (("commit clears suspicion",), "poison, max 2", "an event is suspected at which too few owners were lost"),
+    (("release clears suspicion",), "poison, max 2", "an event is suspected at which too few owners were lost"),
     (("restart behind commit",), "four events", "key a: state ('a1', 'a1') and parked () are not the fold of ('a1',)"),
 ]
 

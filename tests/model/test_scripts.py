@@ -17,6 +17,7 @@ ANSWERS = {
     *("Acquire OK", "Acquire HELD"),
     *("Renew OK", "Renew FENCED", "Release OK", "Release FENCED"),
     *("Commit OK", "Commit ALREADY", "Commit FENCED", "Commit CONFLICT"),
+    *("Suspect OK", "Suspect FENCED"),
     *("Reset OK", "Trim OK", "Register OK", "Register ALREADY"),
 }
 
@@ -41,6 +42,8 @@ async def test_the_scripts_do_what_the_model_does(valkey: Server) -> None:
                 acquires_travel=True,
                 key_concurrency=dice.random() < 0.5,
                 failing=("a1", "b2") if dice.random() < 0.5 else (),
+                poison=("b3",) if dice.random() < 0.5 else (),
+                max_crashes=dice.randint(1, 3),
                 trimming=True,
                 second_group=True,
             )

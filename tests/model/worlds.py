@@ -15,6 +15,8 @@ class Bounds(NamedTuple):
     acquires_travel: bool = False  # a copy of an acquire may arrive late
     key_concurrency: bool = False
     failing: tuple[str, ...] = ()  # fail, are parked, and succeed when replayed
+    poison: tuple[str, ...] = ()  # end the worker that runs them
+    max_crashes: int = 0  # 0: none are counted
     due: tuple[str, ...] = ()  # delayed events in due order, moved into the log by the owner
     trimming: bool = False
     second_group: bool = False  # registers at any time, at the earliest entry
@@ -47,5 +49,12 @@ WORLDS = {
     "trimming, failover": Bounds(trimming=True, events=("a1", "b1"), failovers=1, step=100),
     "due": Bounds(events=("a1",), due=("b1", "b2"), faults=2),
     "due, failover": Bounds(events=("a1",), due=("b1",), failovers=1),
+    "poison": Bounds(events=("a1", "a2", "b1"), poison=("b1",), max_crashes=1, faults=0),
+    "poison, twice": Bounds(events=("a1", "b1", "a2"), poison=("a1", "a2"), max_crashes=1, faults=0),
+    "poison, max 2": Bounds(events=("a1", "b1"), poison=("b1",), max_crashes=2, faults=1),
+    "poison, faults": Bounds(events=("a1", "b1"), poison=("b1",), max_crashes=1, faults=3),
+    "poison, failover": Bounds(events=("a1", "b1"), poison=("b1",), max_crashes=1, failovers=1, step=10),
+    "poison, reset": Bounds(events=("a1", "b1"), poison=("b1",), max_crashes=1, resets=1),
+    "poison, healthy": Bounds(events=("a1",), max_crashes=1, faults=4),
     "sequence expires": Bounds(events=("a1",), faults=2, sequence_expires=True, breaks="an event is in the log twice"),
 }

@@ -33,6 +33,7 @@ def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
         ("parked", name): keys.parked(name),
         ("parked keys", name): keys.parked_keys(name),
         ("released keys", name): keys.released_keys(name),
+        ("tries", name): keys.tries(name),
         ("producer", name): keys.producer(name),
     }
 
@@ -51,6 +52,7 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         moves.release_keys(keys, name, [b"k"]),
         moves.revive(keys, name, [(b"k", b"1-0")]),
         moves.reopen(keys, name),
+        moves.suspect(keys, name, token, b"1-0"),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),
         scripts.unregister(keys, name, force=True),
@@ -82,7 +84,7 @@ def keys_of_app(keys: AppKeys, stream: str, processor: str) -> list[bytes]:
     """All keys of an app that belong to no partition."""
     return [
         *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control, keys.ticks, keys.delaying),
-        keys.assignment(stream, processor),
+        *(keys.assignment(stream, processor), keys.paused(processor, "worker")),
     ]
 
 

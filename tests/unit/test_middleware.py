@@ -43,6 +43,9 @@ class Memory:
             raise self.error
         return False
 
+    def tries_again(self, error: Exception) -> bool:
+        return False
+
     def excuses(self, error: RecordError) -> bool:
         if self.excused:
             self.position.done(1)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from runnel import ConfigurationError, Reject, Retry, RetryLater, TimedOut
+from runnel import App, CircuitBreaker, ConfigurationError, ParkRetry, Record, Reject, Retry, RetryLater, TimedOut
 from runnel.alarm import Alarm, timed
 from runnel.clock import ManualClock
-from runnel.retry import pause
+from runnel.retry import park_wait, pause
 from tests.support import wait_until
 
 TWICE = Retry(attempts=2, backoff=1, jitter=0)
@@ -68,6 +68,72 @@ def test_jitter_spreads_the_waits() -> None:
 def test_what_does_not_fit_is_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Retry(**options)
+
+
+# ── parked keys ──
+
+
+@pytest.mark.parametrize(
+    ("retry", "error", "tried", "expected"),
+    [
+        (ParkRetry(), ValueError(), 0, 60.0),
+        (ParkRetry(), None, 1, 120.0),
+        (ParkRetry(), ValueError(), 5, 1_920.0),
+        (ParkRetry(), ValueError(), 6, 3_600.0),
+        (ParkRetry(), ValueError(), 10**9, 3_600.0),
+        (ParkRetry(timedelta(seconds=5), timedelta(minutes=1)), ValueError(), 4, 60.0),
+        (ParkRetry(), Reject(), 0, None),
+        (None, ValueError(), 0, None),
+    ],
+)
+def test_when_a_parked_key_runs_again_by_itself(
+    retry: ParkRetry | None, error: Exception | None, tried: int, expected: float | None
+) -> None:
+    assert park_wait(retry, error, tried) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"backoff": 0}, "ParkRetry: backoff must be greater than 0, and finite, not 0"),
+        ({"max_backoff": float("inf")}, "ParkRetry: max_backoff must be greater than 0, and finite, not inf"),
+    ],
+)
+def test_what_does_not_fit_a_park_retry_is_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        ParkRetry(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"park_retry": 60}, "processor 'till': park_retry must be a ParkRetry, not 60"),
+        ({"breaker": True}, "processor 'till': breaker must be a CircuitBreaker, not True"),
+    ],
+)
+def test_an_option_of_another_kind_is_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        declared(App("shop"), **options)
+
+
+def test_options_are_on_unless_they_are_turned_off_here_or_for_all() -> None:
+    mine = ParkRetry(5)
+    assert declared(App("shop")) == (ParkRetry(), CircuitBreaker())
+    assert declared(App("shop"), park_retry=None, breaker=None) == (None, None)
+    off = {"default_park_retry": None, "default_breaker": None}
+    assert declared(App("shop", **off)) == (None, None)
+    assert declared(App("shop", **off), park_retry=mine) == (mine, None)
+    assert declared(App("shop", default_park_retry=mine)) == (mine, CircuitBreaker())
+
+
+def declared(app: App, **options: Any) -> tuple[ParkRetry | None, CircuitBreaker | None]:
+    async def till(events: Any) -> None: ...
+
+    class Sale(Record):
+        key: int
+
+    found = app.processor(app.stream("sales", record=Sale, partition_by="key"), **options)(till).options
+    return found.park_retry, found.breaker
 
 
 # ── the alarm ──

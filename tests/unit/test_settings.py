@@ -88,6 +88,7 @@ def test_an_environment_that_does_not_fit(environ: dict[str, str], message: str)
         ({"send_timeout": 0}, "send_timeout must be greater than 0"),
         ({"send_timeout": 301}, "send_timeout must be at most 300 s"),
         ({"send_timeout": float("nan")}, "send_timeout must be greater than 0"),
+        ({"default_max_crashes": 0}, "default_max_crashes must be greater than 0"),
         ({"default_partition_count": 0}, "default_partition_count must be greater than 0"),
         ({"default_partition_count": "4"}, "wrong type"),
         ({"default_partition_count": 2.5}, "wrong type"),

@@ -1,13 +1,15 @@
 """How far behind a processor is: lag and age, and what monitoring is told."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
 from attrs import evolve
+from rich.console import Console
 
 from runnel.errors import LagTooHigh
 from runnel.status import ProcessorStatus, Status, check_lag, lag, oldest_age, partition_status
-from runnel.view.tables import age
+from runnel.view.tables import age, status_view
 from tests.unit.looks import seen
 
 
@@ -44,6 +46,22 @@ def test_a_processor_that_starts_with_what_is_yet_to_come_has_nothing_that_waits
     never_ran = seen(cursor=None, next="1599999998000-0")
     assert oldest_age(never_ran, "latest") is None
     assert oldest_age(never_ran, "earliest") == 2.0
+
+
+@pytest.mark.parametrize(
+    ("suspect", "said"),
+    [
+        (None, "partition 0: 2 workers lost in a row at its next event"),
+        ("16-0", "partition 0: 2 workers lost in a row at its next event, which runs alone now: 16-0"),
+    ],
+)
+def test_workers_that_were_lost_are_told(suspect: str | None, said: str) -> None:
+    found = status(bill=[seen(crashes=2, suspect=suspect), seen()])
+    console = Console(record=True, width=200, file=StringIO())
+    console.print(status_view(found))
+    text = console.export_text()
+    assert said in text.splitlines()
+    assert "partition 1:" not in text
 
 
 def status(**processors: list[Any]) -> Status:

@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 -- Takes a partition for a processor, if nobody holds it.
--- KEYS: slot, cursors, log, parked, parked keys, released keys
+-- KEYS: slot, cursors, log, parked, parked keys, released keys, tries
 -- ARGV: processor, worker, nonce, lease in ms, start ('earliest' or 'latest', for a processor that is not registered)
--- Answers 'OK', epoch, cursor, count, parked events, how often operators changed them, parked keys, those to run again
+-- Answers 'OK', epoch, cursor, count, crashes, culprit ('': none),
+--         parked events, how often operators changed them, parked keys, those to run again,
+--         how often each was tried and when it is next, the time
 --       | 'HELD', owner, ms left | 'STOPPED', why: until an operator reopens it
 -- The same nonce again gets the same answer: its reply may have been lost.
 -- A token of an older history is void, so nobody has to wait for the end of its lease.
@@ -11,7 +13,14 @@ local processor, worker, nonce, lease, start = ARGV[1], ARGV[2], ARGV[3], tonumb
 
 local function granted(epoch)
   local cursor, count = redis.call('HGET', cursors, processor), redis.call('HGET', slot, 'count')
-  return {'OK', epoch, cursor, count, parked_now(slot, KEYS[4], KEYS[5], KEYS[6])}
+  local crashes, _, culprit = suspicion(slot)
+  return {'OK', epoch, cursor, count, crashes, culprit, parked_now(slot, KEYS[4], KEYS[5], KEYS[6], KEYS[7])}
+end
+
+-- Whether there is anything that may run. The log may be something else by now: that is no reason to refuse.
+local function waits()
+  local following = redis.pcall('XRANGE', log, '(' .. redis.call('HGET', cursors, processor), '+', 'COUNT', 1)
+  return #following > 0 or redis.call('XLEN', KEYS[4]) > 0
 end
 
 local held = redis.call('HMGET', slot, 'owner', 'epoch', 'nonce', 'deadline', 'history', 'stopped')
@@ -25,7 +34,15 @@ local left = tonumber(held[4] or '0') - now
 if left > 0 and held[3] ~= '' and held[5] == history_now then return {'HELD', held[1], left} end
 
 if redis.call('HEXISTS', cursors, processor) == 0 then register(cursors, log, slot, processor, start) end
+
+-- Who had it last has died, hangs or was cut off, unless it gave the partition back, or the server was restarted.
+local crashes, suspect, culprit = suspicion(slot)
+if held[1] and held[1] ~= '' and held[5] == history_now then
+  crashes = waits() and crashes + 1 or 0
+  if suspect ~= '' then culprit = suspect end
+end
 local epoch = redis.call('HINCRBY', slot, 'epoch', 1)
 redis.call('HSET', slot, 'owner', worker, 'nonce', nonce, 'history', history_now, 'deadline', now + lease, 'number', 0)
+redis.call('HSET', slot, 'crashes', crashes, 'suspect', '', 'culprit', culprit)
 mirror(slot, cursors, log, processor, true)
 return granted(tostring(epoch))

@@ -66,6 +66,14 @@ local function chained(slot, epoch, nonce, number)
   return 'OK'
 end
 
+-- How many owners in a row were lost, not released, since the last commit; the event that runs alone; the one that ran alone
+-- when its owner was lost ('' where there is none). A commit of the present term (its number is not 0 then) clears all three.
+local function suspicion(slot)
+  local held = redis.call('HMGET', slot, 'number', 'crashes', 'suspect', 'culprit')
+  if tonumber(held[1] or '0') > 0 then return 0, '', '' end
+  return tonumber(held[2] or '0'), held[3] or '', held[4] or ''
+end
+
 -- Where a processor starts that has no cursor yet: before all that is there, or behind it.
 local function register(cursors, log, slot, processor, start)
   local last, added, length = extent(log)
@@ -79,18 +87,21 @@ local function register(cursors, log, slot, processor, start)
 end
 
 -- What an owner must know of parked events: how many there are, how often operators have changed them, the keys that are
--- parked, and those of them that are to run again.
-local function parked_now(slot, parked, keys, released)
-  local operated = redis.call('HGET', slot, 'operated') or '0'
-  return redis.call('XLEN', parked), tonumber(operated), redis.call('HKEYS', keys), redis.call('SMEMBERS', released)
+-- parked, those of them that are to run again, for each key that failed how often it was tried again and when it is next
+-- (ms), and the server's time in ms.
+local function parked_now(slot, parked, keys, released, tries)
+  local operated = tonumber(redis.call('HGET', slot, 'operated') or '0')
+  local parked_keys, released_keys = redis.call('HKEYS', keys), redis.call('SMEMBERS', released)
+  return redis.call('XLEN', parked), operated, parked_keys, released_keys, redis.call('HGETALL', tries), now_ms()
 end
 
 -- Takes an event out of the parked ones; with its last one the key is free. Answers 1 if it was there.
-local function unpark(parked, keys, released, key, id)
+local function unpark(parked, keys, released, tries, key, id)
   if redis.call('XDEL', parked, id) == 0 then return 0 end
   if redis.call('HINCRBY', keys, key, -1) <= 0 then
     redis.call('HDEL', keys, key)
     redis.call('SREM', released, key)
+    redis.call('HDEL', tries, key)
   end
   return 1
 end

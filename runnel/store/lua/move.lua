@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
 -- A commit that carries more than a cursor: events that leave the log with it, or parked ones that have run.
--- KEYS: slot, cursors, dead, parked, parked keys, released keys
+-- KEYS: slot, cursors, dead, parked, parked keys, released keys, tries
 -- ARGV: processor, epoch, nonce, number, cursor, count, then one after the other
 --       'bury', number of fields and values, these      into the dead letters
 --       'park', key, number of fields and values, these  behind the parked events; the key is parked from now on
 --       'done', key, id                                  a parked event has run; with its last one the key is free
---       'hold', key                                      the key is not to run again for now: an event of it has failed
+--       'hold', key, operated, tried, wait in ms         an event of the key has failed, when operators had changed things
+--                                                        so often: it is not to run again for so long, or (-1) by itself
 --       'stop', reason                                   nobody may acquire the partition until an operator releases it
 -- Answers as commit does, and is a link of the same chain.
-local slot, cursors, dead, parked, keys, released = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local slot, cursors, dead, parked, keys, released, tries = unpack(KEYS)
 local number = tonumber(ARGV[4])
 local answer = chained(slot, ARGV[2], ARGV[3], number)
 if answer ~= 'OK' then return answer end
@@ -18,6 +19,15 @@ redis.call('XLEN', dead)
 redis.call('XLEN', parked)
 redis.call('HLEN', keys)
 redis.call('SCARD', released)
+redis.call('HLEN', tries)
+
+-- A release that came after it began to run still stands: what it was to mend may be mended by now. An operator may have
+-- dropped all of the key, too.
+local function hold(key, operated, tried, wait)
+  if (redis.call('HGET', slot, 'operated') or '0') == operated then redis.call('SREM', released, key) end
+  local due = wait < 0 and '0' or string.format('%.0f', now_ms() + wait)
+  if redis.call('HEXISTS', keys, key) == 1 then redis.call('HSET', tries, key, tried .. ' ' .. due) end
+end
 
 redis.call('HSET', slot, 'number', number, 'count', ARGV[6])
 redis.call('HSET', cursors, ARGV[1], ARGV[5])
@@ -34,11 +44,11 @@ while at <= #ARGV do
     redis.call('HINCRBY', keys, ARGV[at + 1], 1)
     at = last + 1
   elseif what == 'done' then
-    unpark(parked, keys, released, ARGV[at + 1], ARGV[at + 2])
+    unpark(parked, keys, released, tries, ARGV[at + 1], ARGV[at + 2])
     at = at + 3
   elseif what == 'hold' then
-    redis.call('SREM', released, ARGV[at + 1])
-    at = at + 2
+    hold(ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4]))
+    at = at + 5
   else
     redis.call('HSET', slot, 'stopped', ARGV[at + 1])
     at = at + 2

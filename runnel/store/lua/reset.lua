@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Sets a processor's cursor and fences whoever owns the partition: it stands down, and acquires anew.
--- KEYS: slot, cursors, log, parked, parked keys, released keys
+-- KEYS: slot, cursors, log, parked, parked keys, released keys, tries
 -- ARGV: processor, 'earliest' or 'latest' or a cursor, entries up to that cursor since the log began
 -- Answers the new cursor.
 -- What is parked goes: the processor begins anew. Behind the new cursor it runs again; before it, it is skipped.
@@ -12,8 +12,9 @@ else
   redis.call('HSET', cursors, ARGV[1], ARGV[2])
   redis.call('HSET', slot, 'count', ARGV[3])
 end
-redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])
+redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6], KEYS[7])
 redis.call('HINCRBY', slot, 'epoch', 1)
 redis.call('HSET', slot, 'owner', '', 'nonce', '', 'deadline', 0)
+redis.call('HDEL', slot, 'crashes', 'suspect', 'culprit')
 mirror(slot, cursors, log, ARGV[1], true)
 return redis.call('HGET', cursors, ARGV[1])

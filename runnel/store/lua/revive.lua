@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Has dead letters run again: they move behind the parked events, and their keys are released. Only this processor sees them again.
--- KEYS: slot, dead, parked, parked keys, released keys
+-- KEYS: slot, dead, parked, parked keys, released keys, tries (as it is)
 -- ARGV: for each dead letter its key and id
 -- Answers how many it found.
 local slot, dead, parked, keys, released = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

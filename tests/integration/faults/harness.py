@@ -155,15 +155,19 @@ class World:
         with self.server.client() as client:
             return list(client.xrange(self.keys(partition).log.decode()))
 
-    def mend(self, number: int, partition: int = 0) -> None:
-        """Put an event that decodes in the place of every one that does not (streams have no such command)."""
-        entries = self.raw_log(partition)
-        log = self.keys(partition).log.decode()
+    def ids(self, stream: str) -> list[str]:
+        """The ids of a stream's entries."""
         with self.server.client() as client:
-            client.delete(log)
+            return [entry for entry, _ in client.xrange(stream)]
+
+    def mend(self, number: int, stream: str) -> None:
+        """Put an event that decodes in the place of every one of a stream that does not (Redis has no such command)."""
+        with self.server.client() as client:
+            entries = client.xrange(stream)
+            client.delete(stream)
             for entry, fields in entries:
-                sound = fields["data"] if "number" in fields["data"] else f'{{"key": 1, "number": {number}, "ballast": ""}}'
-                client.xadd(log, fields | {"data": sound}, id=entry)
+                sound = f'{{"key": {fields["~key"]}, "number": {number}, "ballast": ""}}'
+                client.xadd(stream, fields if "number" in fields["data"] else fields | {"data": sound}, id=entry)
 
     def partition_of(self, key: int) -> int:
         """Where a key's events lie."""

@@ -5,18 +5,23 @@ What it does is said by a `Plan`, which travels to worker processes as JSON.
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import asdict, field, frozen
 
-from runnel import App, ExceptionPolicy, Record
+from runnel import App, ExceptionPolicy, Record, SyncEvents
 from tests.integration.faults.ledger import Ledger
 
-Style = Literal["records", "events", "take"]
+POISONED = 7
+"""The exit code of a process that an event has ended."""
+
+Style = Literal["records", "events", "take", "plain"]
+"""How the function iterates; "plain" is a plain `def`, which does so in a thread."""
 
 
 class Sale(Record):
@@ -54,8 +59,16 @@ class Plan:
     """Seconds for which a blocked event loop keeps its leases."""
     hold: int = -1
     """The number of the event, of every key, whose handler waits for the file `go`."""
+    deadly: list[list[int]] = field(factory=list)
+    """Keys and numbers of the events whose handler ends the process."""
+    hang: bool = False
+    """Whether it blocks the event loop for longer than `patience` instead."""
+    max_crashes: int = 3
     fail: int = -1
     """The number of the event, of every key, whose handler fails."""
+    poison: list[int] = field(factory=list)
+    """Keys of which every `poison_every`-th event fails while the file `mended` is missing."""
+    poison_every: int = 9
     work: float = 0.0
     """How long, in seconds, every event takes."""
     slow: float = 0.0
@@ -81,6 +94,16 @@ class Plan:
         """While this file is missing, handlers hold."""
         return Path(self.folder) / "go"
 
+    @property
+    def mended(self) -> Path:
+        """Once this file is there, no event is poison any more."""
+        return Path(self.folder) / "mended"
+
+    def fails(self, sale: Sale) -> bool:
+        """Whether the event's handler is to fail."""
+        poison = sale.key in self.poison and sale.number % self.poison_every == self.poison_every - 1
+        return sale.number == self.fail or (poison and not self.mended.exists())
+
     @classmethod
     def from_json(cls, text: str) -> "Plan":
         return cls(**json.loads(text))
@@ -105,7 +128,7 @@ def declare_stream(app: App, plan: Plan) -> Any:
 
 def token_of(events: Any) -> str:
     """The term of ownership under which a processor's function gets these events. Users need not know it."""
-    token = events._source.lease.token
+    token = getattr(events, "_events", events)._source.lease.token
     return f"{token.epoch.decode()}/{token.nonce.decode()}"
 
 
@@ -124,7 +147,7 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
     begun: Counter[int] = Counter()
     cancelled: set[int] = set()
 
-    async def till(events: Any) -> None:
+    def handler_of(events: Any) -> Callable[[Sale], Coroutine[Any, Any, None]]:
         token = token_of(events)
         begun[events.partition] += 1
         if begun[events.partition] <= plan.fail_to_begin:
@@ -133,6 +156,11 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
         async def handle(sale: Sale) -> None:
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "begun", token)
             crash("handler")
+            if [sale.key, sale.number] in plan.deadly:
+                if plan.hang:
+                    time.sleep(plan.patience + 3 * plan.lock_expiry)  # noqa: ASYNC251 - what users should not do, and do
+                else:
+                    os._exit(POISONED)
             time.sleep(plan.block)  # noqa: ASYNC251 - what users should not do, and do
             if plan.work:
                 await asyncio.sleep(plan.work)
@@ -146,10 +174,14 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                 assert task is not None
                 task.cancel()
                 await asyncio.sleep(0)
-            if sale.number == plan.fail:
+            if plan.fails(sale):
                 raise ValueError("no change")
             ledger.note(plan.worker, events.partition, sale.key, sale.number, "finished", token)
 
+        return handle
+
+    async def till(events: Any) -> None:
+        handle = handler_of(events)
         match plan.style:
             case "records":
                 async for sale in events.records():
@@ -162,6 +194,12 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
                     for sale in sales:
                         await handle(sale)
 
+    def plain(events: SyncEvents[Sale]) -> None:
+        handle = handler_of(events)
+        with asyncio.Runner() as runner:
+            for sale in events.records():
+                runner.run(handle(sale))
+
     stream = declare_stream(app, plan)
     for name in plan.processors:
         app.processor(
@@ -172,5 +210,6 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
             grace_period=plan.grace_period,
             prefetch_count=plan.prefetch_count,
             join_delay=plan.join_delay,
-        )(till)
+            max_crashes=plan.max_crashes,
+        )(plain if plan.style == "plain" else till)
     return app

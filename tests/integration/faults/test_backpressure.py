@@ -9,7 +9,7 @@ from attrs import define, field
 
 from runnel.actors import ActorSnapshot
 from runnel.app import App
-from runnel.roles.reader import ROOM
+from runnel.roles.lease import ROOM
 from runnel.store import scripts
 from runnel.store.link import Link
 from runnel.worker import Worker

@@ -144,10 +144,10 @@ def declare(world: World, style: str, policy: str, middleware: list[Middleware],
     return app
 
 
-def spoil(world: World, payload: str = "{") -> None:
+def spoil(world: World, payload: str = "{", key: int = 1) -> None:
     """Put an entry that does not decode behind what is in the log."""
     with world.server.client() as client:
-        client.xadd(world.keys(0).log.decode(), {"data": payload, "~key": "1"})
+        client.xadd(world.keys(0).log.decode(), {"data": payload, "~key": str(key)})
 
 
 STYLES = pytest.mark.parametrize("style", ["records", "take"])

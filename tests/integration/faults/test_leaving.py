@@ -3,16 +3,20 @@
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests.integration.faults.harness import World
 from tests.support import wait_until
 
 Shop = Callable[..., World]
+STYLES = pytest.mark.parametrize("style", ["records", "plain"])
 FOR_EVER = 600.0
 """A lease that does not end within a test: whoever takes over before has not waited for it."""
 
 
-async def test_a_polite_worker_finishes_the_event_under_way_and_commits_it(shop: Shop) -> None:
-    world = shop(hold=2, lock_expiry=FOR_EVER)
+@STYLES
+async def test_a_polite_worker_finishes_the_event_under_way_and_commits_it(shop: Shop, style: str) -> None:
+    world = shop(style=style, hold=2, lock_expiry=FOR_EVER)
     await world.send([1], range(5))
     first = world.start("first")
     await wait_until(lambda: len(world.ledger.begun()) == 3, what="the third event is in the handler")
@@ -30,10 +34,11 @@ async def test_a_polite_worker_finishes_the_event_under_way_and_commits_it(shop:
     assert not world.ledger.repeated()
 
 
+@STYLES
 async def test_a_handler_that_does_not_end_is_cut_off_after_its_grace_and_its_event_is_not_committed(
-    shop: Shop,
+    shop: Shop, style: str
 ) -> None:
-    world = shop(hold=2, grace_period=0.3, lock_expiry=FOR_EVER)
+    world = shop(style=style, hold=2, grace_period=0.3, lock_expiry=FOR_EVER)
     await world.send([1], range(5))
     first = world.start("first")
     await wait_until(lambda: len(world.ledger.begun()) == 3, what="the third event is in the handler")
@@ -48,8 +53,9 @@ async def test_a_handler_that_does_not_end_is_cut_off_after_its_grace_and_its_ev
     assert [event.number for event in world.ledger.repeated()] == [2]
 
 
-async def test_a_second_signal_does_not_wait_for_the_handler(shop: Shop) -> None:
-    world = shop(hold=2, grace_period=FOR_EVER, lock_expiry=FOR_EVER)
+@STYLES
+async def test_a_second_signal_does_not_wait_for_the_handler(shop: Shop, style: str) -> None:
+    world = shop(style=style, hold=2, grace_period=FOR_EVER, lock_expiry=FOR_EVER)
     await world.send([1], range(5))
     first = world.start("first")
     await wait_until(lambda: len(world.ledger.begun()) == 3, what="the third event is in the handler")

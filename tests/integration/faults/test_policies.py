@@ -1,4 +1,4 @@
-"""What becomes of an event that failed for good, under each policy that goes on or stops a partition for it."""
+"""What becomes of an event that failed for good. `test_policy_matrix.py` goes through all policies and ways to fail."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runnel import Reject, Retry
+from runnel.actors.snapshot import State
 from runnel.release import carry_out, make_plan
 from tests.integration.faults.harness import World
 from tests.integration.faults.ledger import Order
@@ -16,8 +17,6 @@ from tests.integration.faults.test_retry import Till, actors, failing, partition
 from tests.support import wait_until
 
 Shop = Callable[..., World]
-STYLES = pytest.mark.parametrize("style", ["records", "events", "take", "batches"])
-PLACES = pytest.mark.parametrize("place", [0, 5, 9], ids=["first", "middle", "last"])
 ERRORS = pytest.mark.parametrize("error", ["exception", "timeout", "undecodable"])
 NOTED = {"~id", "~error", "~traceback", "~attempts", "~failed_at", "~worker"}
 
@@ -55,16 +54,12 @@ def expected(error: str) -> str:
     }[error]
 
 
-@STYLES
-@PLACES
 @ERRORS
-async def test_dead_letter_moves_the_event_that_failed_and_nothing_else(
-    shop: Shop, style: str, place: int, error: str
-) -> None:
-    world = shop(partition_count=1)
+async def test_a_dead_letter_has_all_that_its_event_had_and_says_what_happened(shop: Shop, error: str) -> None:
+    world, place = shop(partition_count=1), 5
     await send_with(world, place, error)
     raw = world.raw_log()
-    till = Till(world, handler(place, error), style, exception_policy="dead_letter", timeout=0.1)
+    till = Till(world, handler(place, error), "records", exception_policy="dead_letter", timeout=0.1)
     async with world.worker(app=till.app) as worker:
         await world.all_done()
         await wait_until(lambda: world.slot(0)["count"] == "10")
@@ -80,33 +75,19 @@ async def test_dead_letter_moves_the_event_that_failed_and_nothing_else(
     assert dead["~worker"] == worker.id
 
 
-@STYLES
-@PLACES
-@ERRORS
-async def test_quarantine_stops_the_partition_until_it_is_released(
-    shop: Shop, style: str, place: int, error: str
-) -> None:
+async def test_a_running_worker_takes_up_a_quarantined_partition_once_it_is_released(shop: Shop) -> None:
     world, fixed = shop(partition_count=1), list[bool]()
-    await send_with(world, place, error)
-    options = {"exception_policy": "quarantine", "timeout": 0.1, "lock_expiry": 1}
-    till = Till(world, handler(place, error, fixed), style, **options)
+    await world.send([1], range(10))
+    till = Till(world, handler(5, "exception", fixed), exception_policy="quarantine", lock_expiry=1)
     async with world.worker(app=till.app):
         await wait_until(lambda: "stopped" in world.slot(0) and not world.slot(0)["owner"])
-        assert expected(error) in world.slot(0)["stopped"]
-        before = list(till.begun)
-        if error == "undecodable":
-            world.mend(place)
         fixed.append(True)
         till.app.override(redis_url=world.server.url)
         processor = till.app.processors["till"]
-        plan = await make_plan(till.app, processor)
-        assert [each.partition for each in plan.stopped] == [0]
-        assert till.begun == before
-        await carry_out(till.app, processor, plan)
-        await wait_until(lambda: world.slot(0).get("count") == "10")
-    assert in_order(till.done) == list(range(10))
-    assert in_order(till.begun) == list(range(10))
-    assert not world.dead()
+        await carry_out(till.app, processor, await make_plan(till.app, processor))
+        await world.all_done()
+    assert till.done == list(range(10))
+    assert till.begun == [*range(6), *range(5, 10)]
 
 
 async def test_a_quarantine_outlives_its_worker_and_leaves_other_partitions_alone(shop: Shop) -> None:
@@ -136,6 +117,37 @@ def supervisor(worker: Any) -> Any:
 
 def partition(world: World, event: Order) -> int:
     return int(world.sent[event].split("/")[1])
+
+
+@pytest.mark.parametrize("policy", ["ignore", "dead_letter", "park"])
+@pytest.mark.parametrize("style", ["events", "take"])
+async def test_an_event_that_fails_while_its_partition_is_let_go_stays_the_next_one_and_halts_nobody(
+    shop: Shop, policy: str, style: str
+) -> None:
+    world, going = shop(partition_count=1), asyncio.Event()
+
+    async def fail_later() -> None:
+        await going.wait()
+        raise ValueError("no change")
+
+    await world.send([1], range(4))
+    till = Till(world, lambda sale: fail_later() if sale.number == 0 else None, style, exception_policy=policy)
+    async with world.worker(app=till.app) as worker:
+        await wait_until(lambda: till.begun == [0])
+        failing = asyncio.create_task(once_it_is_let_go(worker, going))
+    await failing
+    assert world.slot(0).get("count", "0") == "0"
+    second = Till(world, lambda sale: None, style, exception_policy=policy)
+    async with world.worker(app=second.app):
+        await world.all_done()
+    assert second.done == list(range(4))
+
+
+async def once_it_is_let_go(worker: Any, going: asyncio.Event) -> None:
+    """Let a handler go on, when its partition has been told to stop."""
+    stopping = lambda: [each.state for each in actors(worker.snapshot()) if each.kind == "Partition"] == [State.STOPPING]  # noqa: E731
+    await wait_until(stopping)
+    going.set()
 
 
 async def test_of_a_batch_that_fails_all_are_tried_one_by_one_with_all_their_attempts(shop: Shop) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from runnel import App, Reject, Retry, RetryLater, TimedOut
+from runnel import App, Reject, Retry, RetryLater, SyncEvents, TimedOut
 from runnel.errors import HandlerFailed
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale, declare_stream, make_app
@@ -16,7 +17,10 @@ from tests.integration.faults.test_failing_handlers import has_ended, spoil
 from tests.support import wait_until
 
 Shop = Callable[..., World]
-STYLES = pytest.mark.parametrize("style", ["records", "events", "take", "batches"])
+STYLES = pytest.mark.parametrize(
+    "style", ["records", "events", "take", "batches", "plain records", "plain events", "plain take", "plain batches"]
+)
+"""How the function iterates: of one that is `async def`, or a plain one, in a thread."""
 FOR_EVER = 600.0
 
 
@@ -34,6 +38,14 @@ class Till:
             self.begun.append(sale.number)
             if (waits := handle(sale)) is not None:
                 await waits
+
+        def handle_plainly(sale: Sale) -> bool:
+            self.begun.append(sale.number)
+            if (waits := handle(sale)) is None:
+                return True
+            waits.close()
+            threading.Event().wait(2 * options["timeout"])  # it takes too long, but a thread cannot be interrupted
+            return False
 
         async def till(events: Any) -> None:
             match style:
@@ -58,7 +70,34 @@ class Till:
                             await handle_one(event.record())
                         self.done.extend(event.record().number for event in batch)
 
-        self.app.processor(stream, name="till", **{"lock_expiry": FOR_EVER, **options})(till)
+        def plain(events: SyncEvents[Sale]) -> None:
+            match style:
+                case "plain records":
+                    for sale in events.records():
+                        if handle_plainly(sale):
+                            self.done.append(sale.number)
+                case "plain events":
+                    for event in events:
+                        self.attempts.append(event.attempt)
+                        if handle_plainly(event.record()):
+                            self.done.append(event.record().number)
+                case "plain batches":
+                    for sales in events.take(4, within=0.01).records():
+                        if all(handle_plainly(sale) for sale in sales):
+                            self.done.extend(sale.number for sale in sales)
+                case _:
+                    for batch in events.take(4, within=0.01):
+                        self.attempts.extend(event.attempt for event in batch)
+                        if all(handle_plainly(event.record()) for event in batch):
+                            self.done.extend(event.record().number for event in batch)
+
+        function: Callable[[Any], Any] = plain if style.startswith("plain") else till
+        self.app.processor(stream, name="till", **{"lock_expiry": FOR_EVER, **options})(function)
+
+
+def is_single(style: str) -> bool:
+    """Whether events are handed out one by one."""
+    return style.endswith(("records", "events"))
 
 
 def failing(number: int, times: int, error: Exception | None = None) -> Callable[[Sale], None]:
@@ -90,9 +129,9 @@ async def test_an_event_that_fails_is_tried_again_before_all_others(shop: Shop, 
         details = partition_details(worker)
     assert till.done == list(range(10))
     assert details["retries"] == 2
-    if style in ("records", "events"):
+    if is_single(style):
         assert till.begun == [*range(number), number, number, *range(number, 10)]
-    if style == "events":
+    if style.endswith("events"):
         assert [a for a in till.attempts if a > 1] == [2, 3]
 
 
@@ -115,7 +154,7 @@ async def test_after_the_last_attempt_the_policy_decides(shop: Shop, style: str)
     await halted(world, till, "ValueError: no change")
     assert till.begun.count(5) == 3
     assert world.slot(0)["count"] == str(len(till.done))
-    assert till.done == list(range(5 if style in ("records", "events") else 4))
+    assert till.done == list(range(5 if is_single(style) else 4))
 
 
 async def test_ignore_drops_an_event_after_its_last_attempt_and_later_ones_have_all_theirs(shop: Shop) -> None:
@@ -228,7 +267,7 @@ async def test_a_time_out_goes_to_the_policy(shop: Shop, style: str) -> None:
     await world.send([1], range(6))
     till = Till(world, lambda sale: asyncio.Event().wait() if sale.number == 3 else None, style, timeout=0.05)
     await halted(world, till, r"event sales/0/\S+ .*failed: TimedOut: took longer than 0.05 s")
-    assert till.done == list(range(3 if style in ("records", "events") else 0))
+    assert till.done == list(range(3 if is_single(style) else 0))
     assert world.slot(0)["count"] == str(len(till.done))
 
 

@@ -20,7 +20,7 @@ EVERY_MOVE: list[Move] = [
     Bury([b"data", b"1"]),
     Park(b"k", [b"data", b"1"]),
     Unpark(b"k", b"1-0"),
-    Hold(b"k"),
+    Hold(b"k", wait=60),
     Stop("broken"),
 ]
 ASSIGNMENT = APP.assignment("orders", PROCESSOR)
@@ -32,6 +32,7 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.register(KEYS, "late", "earliest"),
         scripts.acquire(KEYS, PROCESSOR, worker="w", nonce=token.nonce, lease=60, start="latest"),
         scripts.renew(KEYS, PROCESSOR, token, 60),
+        moves.suspect(KEYS, PROCESSOR, token, b"1-0"),
         scripts.commit(KEYS, PROCESSOR, token, 1, b"1-0", 1),
         moves.move(KEYS, PROCESSOR, token, 2, b"1-0", 1, EVERY_MOVE),
         moves.parked(KEYS, PROCESSOR),
@@ -130,6 +131,7 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     with pytest.raises(StoreRefused, match="full"):
         await bench.append(b"c", sequence=2)
     assert await bench.renew(token)
+    assert await bench.run(moves.suspect(KEYS, PROCESSOR, token, b"1-0"))
     assert await bench.commit(token, 1, first, 1) == "OK"
     assert await bench.move(token, 2, first, *EVERY_MOVE) == "OK"
     assert await bench.run(moves.release_keys(KEYS, PROCESSOR, [b"k"])) == 1

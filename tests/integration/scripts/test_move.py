@@ -5,7 +5,7 @@ import pytest
 from runnel.errors import StoreRefused
 from runnel.store import moves, scripts
 from runnel.store.moves import Bury, Hold, Move, Park, Stop, Unpark
-from runnel.store.scripts import Acquired, ParkedNow, Stopped, Token
+from runnel.store.scripts import Acquired, ParkedNow, Stopped, Token, Tries
 from tests.integration.scripts.bench import PROCESSOR, Bench
 
 A1, A2, B1 = ([b"data", name] for name in (b"a1", b"a2", b"b1"))
@@ -108,8 +108,47 @@ async def test_a_key_that_failed_again_is_held(bench: Bench) -> None:
     token = await bench.take()
     await bench.move(token, 1, "3-0", Park(b"a", A1))
     await bench.run(moves.release_keys(bench.keys, PROCESSOR, [b"a"]))
-    assert await bench.move(token, 2, "3-0", Hold(b"a")) == "OK"
-    assert await bench.parked() == ParkedNow(1, 1, frozenset({b"a"}), frozenset())
+    assert await bench.move(token, 2, "3-0", Hold(b"a", operated=1, tried=2)) == "OK"
+    assert await bench.parked() == ParkedNow(1, 1, frozenset({b"a"}), frozenset(), {b"a": Tries(2, None)})
+
+
+async def test_a_release_that_came_while_a_key_ran_in_vain_still_stands(bench: Bench) -> None:
+    token = await bench.take()
+    await bench.move(token, 1, "3-0", Park(b"a", A1))
+    await bench.run(moves.release_keys(bench.keys, PROCESSOR, [b"a"]))
+    assert await bench.move(token, 2, "3-0", Hold(b"a", operated=0, tried=1)) == "OK"
+    assert (await bench.parked()).released == {b"a"}
+
+
+async def test_when_a_key_is_tried_next_goes_by_the_servers_clock(bench: Bench) -> None:
+    token = await bench.take()
+    earliest, _ = bench.redis.time()
+    assert await bench.move(token, 1, "3-0", Park(b"a", A1), Hold(b"a", tried=3, wait=90.25)) == "OK"
+    now = await bench.parked()
+    found = now.tries[b"a"]
+    assert found.due is not None
+    assert found.tried == 3
+    assert earliest + 90.25 <= found.due <= now.now + 90.25
+    assert await bench.acquire() == Acquired(token, b"3-0", 1, now)
+
+
+async def test_a_hold_that_is_sent_again_does_not_put_off_the_next_try(bench: Bench) -> None:
+    token = await bench.take()
+    await bench.move(token, 1, "3-0", Park(b"a", A1))
+    await bench.move(token, 2, "3-0", Hold(b"a", tried=1, wait=60))
+    before = await bench.parked()
+    assert await bench.move(token, 2, "3-0", Hold(b"a", tried=1, wait=600)) == "ALREADY"
+    assert await bench.parked() == before
+
+
+async def test_of_a_key_whose_events_are_all_gone_nothing_stays(bench: Bench) -> None:
+    token = await bench.take()
+    await bench.move(token, 1, "3-0", Park(b"a", A1), Hold(b"a", wait=60), Park(b"b", B1), Hold(b"b", wait=60))
+    a1, b1 = await parked_ids(bench)
+    assert await bench.move(token, 2, "3-0", Unpark(b"a", a1), Hold(b"a", wait=0)) == "OK"
+    assert set((await bench.parked()).tries) == {b"b"}
+    assert await bench.run(moves.discard_parked(bench.keys, PROCESSOR, [(b"b", b1)])) == 1
+    assert await bench.parked() == ParkedNow(0, 1)
 
 
 async def test_discarding_the_last_event_of_a_key_frees_it(bench: Bench) -> None:
@@ -122,7 +161,7 @@ async def test_discarding_the_last_event_of_a_key_frees_it(bench: Bench) -> None
     assert await parked_ids(bench) == [b1]
 
 
-@pytest.mark.parametrize("key", ["dead", "parked", "parked_keys", "released_keys"])
+@pytest.mark.parametrize("key", ["dead", "parked", "parked_keys", "released_keys", "tries"])
 async def test_a_key_of_another_type_fails_before_anything_is_written(bench: Bench, key: str) -> None:
     token = await bench.take()
     bench.redis.set(getattr(bench.keys, key)(PROCESSOR), "mine")
@@ -177,7 +216,7 @@ async def test_a_look_tells_how_many_are_parked_and_dead(bench: Bench) -> None:
 
 async def test_a_reset_drops_what_is_parked_and_keeps_dead_letters(bench: Bench) -> None:
     token = await bench.take()
-    await bench.move(token, 1, "3-0", Park(b"a", A1), Bury(A2))
+    await bench.move(token, 1, "3-0", Park(b"a", A1), Hold(b"a", wait=60), Bury(A2))
     await bench.run(moves.release_keys(bench.keys, PROCESSOR, [b"a"]))
     await bench.reset("earliest")
     assert await bench.parked() == ParkedNow(0, 1)
@@ -186,7 +225,7 @@ async def test_a_reset_drops_what_is_parked_and_keeps_dead_letters(bench: Bench)
 
 async def test_a_processor_that_is_deleted_leaves_nothing(bench: Bench) -> None:
     token = await bench.take()
-    await bench.move(token, 1, "3-0", Park(b"a", A1), Bury(A2))
+    await bench.move(token, 1, "3-0", Park(b"a", A1), Hold(b"a", wait=60), Bury(A2))
     await bench.run(moves.release_keys(bench.keys, PROCESSOR, [b"a"]))
     await bench.release(token)
     await bench.unregister()

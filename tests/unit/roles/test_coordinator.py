@@ -10,7 +10,7 @@ from runnel.roles.committer import Committer, _Commit
 from runnel.roles.coordinator import Coordinator
 from runnel.roles.lease import Lease
 from runnel.roles.member import Freed, Wanted
-from runnel.roles.processor import Own, Ready
+from runnel.roles.processor import Disown, Disowned, Own, Ready
 from runnel.store.scripts import Held
 from tests.support import wait_until
 from tests.unit.roles.stage import FakeLink, acquired, leases, processor, stage
@@ -42,6 +42,22 @@ async def test_a_partition_that_another_holds_is_asked_for_again_when_its_own_ti
         await wait_until(lambda: s.system.snapshot().children[-1].processed >= 5)
         s.clock.advance(0.31)
         await wait_until(lambda: len(s.link.asked) == 3)
+
+
+async def test_a_lease_that_was_over_before_it_is_given_back_is_said_to_be_lost() -> None:
+    """As after a handler that blocked for too long: what it ran has not ended well."""
+    async with stage() as s:
+        coordinator = s.coordinator()
+        coordinator.tell_nowait(Ready(processor(), s.witness))
+        coordinator.tell_nowait(Wanted("bill", frozenset({0})))
+        await s.link.answers(acquired())
+        await wait_until(lambda: s.told_of(Own))
+        s.clock.advance(3.7)
+        await wait_until(lambda: s.told_of(Disown))
+        coordinator.tell_nowait(Disowned(s.told_of(Own)[0].lease))
+        await wait_until(lambda: len(s.link.asked) == 2)
+        assert s.link.asked[1][0].script.name == "release"
+        assert s.link.asked[1][0].args[-1] == "lost"
 
 
 async def test_a_lease_that_may_have_ended_when_its_answer_comes_is_not_run() -> None:
