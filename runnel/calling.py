@@ -1,11 +1,10 @@
 """Calling a function of the user's that may be `def` or `async def`: the one in a thread, the other in the event loop."""
 
-import asyncio
-import contextvars
 import inspect
-import threading
 from collections.abc import Callable
 from typing import Any
+
+from runnel.crossing import Crossing
 
 
 async def call(function: Callable[[], Any], name: str) -> None:
@@ -26,31 +25,11 @@ async def call_here(function: Callable[[], Any]) -> None:
 
 
 async def _in_thread(function: Callable[[], Any], name: str) -> Any:
-    """In a thread of its own. Not of a pool: the interpreter would wait, at its end, for one that does not end."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[Any] = loop.create_future()
-
-    def end(result: Any, error: BaseException | None) -> None:
-        if ended.done():
-            return  # cancelled
-        if error is None:
-            ended.set_result(result)
-        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
-            ended.set_exception(error)
-        else:  # which no future takes, or would end the loop
-            ended.set_exception(RuntimeError(f"{name} raised {type(error).__name__}"))
-
-    def live() -> None:
-        result, error = None, None
-        try:
-            result = function()
-        except BaseException as raised:
-            error = raised
-        try:
-            loop.call_soon_threadsafe(end, result, error)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(live,), name=f"runnel-{name}", daemon=True).start()
-    return await ended
+    results: list[Any] = []
+    crossing = Crossing()
+    crossing.start(lambda: results.append(function()), name)
+    try:
+        await crossing.serve()
+    except (SystemExit, KeyboardInterrupt) as error:  # which would end the whole process, and in a thread end only that
+        raise RuntimeError(f"{name} raised {type(error).__name__}") from error
+    return results[0]
