@@ -34,6 +34,10 @@ bench *words:
 chaos *words:
     {{bin}}python -m tests.chaos {{words}}
 
+# tests that take a minute or more each
+long *words:
+    {{bin}}pytest -q tests -m long --durations 0 {{words}}
+
 # the snippets of README and docs/
 docs:
     {{bin}}pytest -q tests/docs

@@ -11,6 +11,7 @@ from attrs import evolve
 from rich.console import Console
 
 from benchmarks.cluster import handovers, many_partitions, scaling
+from benchmarks.delayed import delayed
 from benchmarks.failing import failing
 from benchmarks.measurements import FULL, QUICK, SINGLE, TINY, Measurement, Size
 from benchmarks.reference import against
@@ -20,6 +21,7 @@ from benchmarks.server import Server, embedded_server, server_at
 
 MEASUREMENTS: dict[str, Measurement] = {
     **SINGLE,
+    "delayed": delayed,
     "failing": failing,
     "handover": handovers,
     "many": many_partitions,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from benchmarks.process import Figures, background, fresh
 from benchmarks.result import Goal, Result
@@ -24,11 +24,27 @@ class Size:
     paced: int
     rate: float
     idle_seconds: float
+    late: int
+    late_seconds: float
 
 
-FULL = Size(runs=5, backlog=500_000, long_backlog=1_000_000, sent=200_000, paced=2_500, rate=500, idle_seconds=10)
-QUICK = Size(runs=2, backlog=100_000, long_backlog=200_000, sent=50_000, paced=750, rate=500, idle_seconds=3)
-TINY = Size(runs=1, backlog=2_000, long_backlog=2_000, sent=2_000, paced=50, rate=500, idle_seconds=0.2)
+FULL = Size(
+    runs=5,
+    backlog=500_000,
+    long_backlog=1_000_000,
+    sent=200_000,
+    paced=2_500,
+    rate=500,
+    idle_seconds=10,
+    late=100_000,
+    late_seconds=60,
+)
+QUICK = evolve(
+    FULL, runs=2, backlog=100_000, long_backlog=200_000, sent=50_000, paced=750, idle_seconds=3, late=20_000, late_seconds=12
+)
+TINY = evolve(
+    FULL, runs=1, backlog=2_000, long_backlog=2_000, sent=2_000, paced=50, idle_seconds=0.2, late=300, late_seconds=1
+)
 
 Measurement = Callable[[Server, Size], Iterable[Result]]
 

@@ -15,6 +15,7 @@ _HOMES = {
     "CircuitBreaker": "runnel.breaker",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
+    "Delayed": "runnel.delayed",
     "Event": "runnel.event",
     "Events": "runnel.events",
     "ExceptionPolicy": "runnel.policy",

@@ -1,5 +1,6 @@
 from runnel.app import App
 from runnel.breaker import CircuitBreaker
+from runnel.delayed import Delayed
 from runnel.errors import (
     ConfigurationError,
     HandlerFailed,
@@ -32,6 +33,7 @@ __all__ = [
     "CircuitBreaker",
     "Compressor",
     "ConfigurationError",
+    "Delayed",
     "Event",
     "Events",
     "ExceptionPolicy",

@@ -94,6 +94,28 @@ class SystemClock:
         await asyncio.sleep(delay)
 
 
+class DueTimes:
+    """By how much due times (of timers, crontabs, delayed events) are ahead of the clocks: a test lets them pass with it.
+
+    Leases, time-outs and pauses never look at it.
+    """
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._watchers: list[Callable[[], object]] = []
+
+    def advance(self, seconds: float) -> None:
+        """Let what is due within so many seconds be due now."""
+        self.ahead += seconds
+        for watcher in list(self._watchers):
+            watcher()
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call back whenever they were advanced; returns a function that ends this."""
+        self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback)
+
+
 class ManualClock:
     """A clock for tests: time passes only in `advance`, which fires what falls due, in order."""
 

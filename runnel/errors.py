@@ -9,6 +9,7 @@
     ├── RetryLater              a handler: try this event again, but not now
     ├── TimedOut                the author of a handler: an event took longer than its processor's `timeout`
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
+    ├── StartFailed             the author of an app: what it has workers call at their start failed
     ├── LagTooHigh              operations: processors do not keep up
     ├── StillOwned              operations: a worker runs what is to be deleted
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
@@ -70,6 +71,10 @@ class TimedOut(RunnelError, TimeoutError):
 
 class HandlerFailed(RunnelError):
     """A handler failed under the policy HALT; `__cause__` is its error."""
+
+
+class StartFailed(RunnelError):
+    """A function that the app has its workers call at their start (`on_start`) failed; `__cause__` is its error."""
 
 
 class LagTooHigh(RunnelError):

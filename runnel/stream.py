@@ -2,14 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import orjson
 from attrs import evolve, field, frozen
 from xxhash import xxh64_intdigest as xxh64
 
+from runnel.clock import Duration
+from runnel.delayed import Delayed, Delayer, Due, Shape, due
 from runnel.errors import ConfigurationError, RecordError, StreamFull
+from runnel.fitness import check_options
 from runnel.producer import MOST_BYTES, MOST_ENTRIES, Fate, Lane, Part, Producer
 from runnel.records import Codec, Serializer, default_hasher, key_bytes, make_codec
 from runnel.store.keys import PartitionKeys
@@ -36,6 +40,9 @@ class Home(Protocol):
     async def producer_for(self, stream: "Stream[Any]") -> Producer:
         """The running loop's producer, once the stream's options are checked against what the server remembers."""
 
+    async def delayer_for(self, stream: "Stream[Any]") -> Delayer:
+        """What puts events aside in the running loop, likewise."""
+
 
 @frozen(eq=False, kw_only=True)
 class Stream(Generic[R]):
@@ -59,20 +66,38 @@ class Stream(Generic[R]):
     partitions: tuple[PartitionKeys, ...] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        _check_options(self)
+        check_options(self)
         by = self.partition_by
         keys = tuple(PartitionKeys(self.app.name, self.name, n) for n in range(self.partition_count))
         object.__setattr__(self, "codec", make_codec(self.record, self.serializer, self.max_payload))
         object.__setattr__(self, "key_of", attrgetter(by) if isinstance(by, str) else by)
         object.__setattr__(self, "partitions", keys)
 
+    @overload
     async def send(
         self,
         *records: R,
         key: object = None,
         headers: Mapping[str, str] | None = None,
         stream_ids: Iterable[str] | None = None,
-    ) -> list[str]:
+    ) -> list[str]: ...
+    @overload
+    async def send(
+        self, *records: R, key: object = None, headers: Mapping[str, str] | None = None, delay: Duration
+    ) -> list[Delayed]: ...
+    @overload
+    async def send(
+        self, *records: R, key: object = None, headers: Mapping[str, str] | None = None, at: datetime
+    ) -> list[Delayed]: ...
+    async def send(
+        self,
+        *records: R,
+        key: object = None,
+        headers: Mapping[str, str] | None = None,
+        stream_ids: Iterable[str] | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+    ) -> list[str] | list[Delayed]:
         """Append records to the log, each to the partition of its key.
 
         Records of one key are in the log in the order given, and in that of awaited calls. Those of one partition are
@@ -85,9 +110,14 @@ class Stream(Generic[R]):
             key: The partition key of all of them, instead of what `partition_by` says.
             headers: Strings that travel with each event (`event.headers`).
             stream_ids: For each record its entry's id ("ms-seq"), above all ids of its partition.
+            delay: Seconds, or a timedelta: append them only then. They are kept on the server until they are due, and moved
+                into the log by any of the app's workers, each once, none early, those of one partition in the order of
+                their due times, and then of sending. A full partition drops what is oldest, or lets them wait, as
+                `overflow` says; nobody is left to hear of "reject".
+            at: Instead of `delay`, the moment: a datetime with a time zone.
 
         Returns:
-            For each record the id of its event: `stream/partition/ms-seq`.
+            For each record the id of its event: `stream/partition/ms-seq`; or, if it is delayed, a `Delayed`.
 
         Raises:
             RecordError: A record is not of the stream's type, or its key is None.
@@ -99,9 +129,27 @@ class Stream(Generic[R]):
 
         Cancelling it leaves open which records are in the log, never their order.
         """
+        if delay is not None or at is not None:
+            return await self._put_aside(records, key, headers, stream_ids, due(self.name, delay, at))
         sending = await prepare(self, records, key=key, headers=headers, stream_ids=stream_ids)
         await sending.run()
         return sending.ids()
+
+    async def _put_aside(
+        self, records: Sequence[R], key: object, headers: Mapping[str, str] | None, ids: Iterable[str] | None, due: Due
+    ) -> list[Delayed]:
+        if ids is not None:
+            raise RecordError(f"stream {self.name!r}: events that are delayed get their ids when they are due")
+        own, tail = ((KEY, HEADERS), (orjson.dumps(dict(headers)),)) if headers else ((KEY,), ())
+        entries = []
+        for record in records:
+            values = self.codec.values(record)
+            of = self.key_of(record) if key is None else key
+            text = key_bytes(of)
+            entries.append((self.partitions[self.hash(of)], (*values, text, *tail)))
+        delayer = await self.app.delayer_for(self)
+        shape = Shape((*self.codec.names, *own), self.partition_size, self.overflow)
+        return await delayer.put_aside(self.name, self.partition_count, entries, shape, due, self.app.send_timeout)
 
     @property
     def hasher_name(self) -> str:
@@ -260,30 +308,3 @@ def _explicit_id(stream: Stream[Any], text: str) -> bytes:
     if (known := entry_id(text)) is None:
         raise RecordError(f"stream {stream.name!r}: stream id {text!r} is not of the form 1595369377000-0")
     return known
-
-
-def _check_options(stream: Stream[Any]) -> None:
-    where = f"stream {stream.name!r}"
-    if not stream.name:
-        raise ConfigurationError("a stream needs a name")
-    if stream.partition_count < 1 or stream.partition_size < 1:
-        raise ConfigurationError(f"{where}: partition_count and partition_size must be at least 1")
-    if stream.overflow not in ("block", "reject", "drop_oldest"):
-        raise ConfigurationError(f"{where}: overflow must be block, reject or drop_oldest, not {stream.overflow!r}")
-    if isinstance(stream.partition_by, str):
-        names = field_names(stream.record)
-        if names is not None and stream.partition_by not in names:
-            raise ConfigurationError(
-                f"{where}: partition_by {stream.partition_by!r} is not a field of {stream.record.__name__}: "
-                f"it has {', '.join(names)}"
-            )
-    elif not callable(stream.partition_by):
-        raise ConfigurationError(f"{where}: partition_by must be a field's name or a callable")
-
-
-def field_names(record: type) -> list[str] | None:
-    """The names of a record type's fields, if it tells them."""
-    for attribute in ("__attrs_attrs__", "__dataclass_fields__", "__struct_fields__", "model_fields"):
-        if (declared := getattr(record, attribute, None)) is not None:
-            return [getattr(item, "name", item) for item in declared]
-    return None

@@ -1,19 +1,21 @@
 """Worker: puts the tree of actors together, and takes it down in order."""
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
-from runnel.actors import ActorRef, ActorSnapshot, ActorSystem, Backoff, Directive, OneForOne
+from runnel.actors import Actor, ActorRef, ActorSnapshot, ActorSystem, Backoff, Directive, OneForOne
 from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
+from runnel.heap import settled_heap
+from runnel.hooks import hooked
 from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
@@ -21,10 +23,13 @@ from runnel.roles.heart import Heart, beat_interval
 from runnel.roles.leader import Leader
 from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
+from runnel.roles.scheduler import Baton, Finish, Scheduler, SchedulerMessage
+from runnel.roles.timeline import Lead
 from runnel.roles.trimmer import Trimmer, partitions_of
 from runnel.signals import Received
 from runnel.store import scripts
 from runnel.store.client import Store
+from runnel.store.scripts import Token
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +48,12 @@ class Worker:
     The tree of actors:
 
         worker
+        ├── scheduler               what runs by the clock
+        │   ├── ~promoter           moves delayed events into the log when they are due
+        │   └── <job>               a task, timer or crontab
         ├── leader                  on one worker of all:
-        │   └── trimmer             drops what is done when the server is nearly full
+        │   ├── trimmer             drops what is done when the server is nearly full
+        │   └── baton               says that this worker leads
         ├── coordinator             takes leases and gives them back
         │   └── member              one of the app's workers: heartbeats, assignment
         │       └── listener        hears what other workers post
@@ -98,9 +107,10 @@ class Worker:
         for processor in chosen:
             await self.app.check_stream(processor.stream)
             await self._register(store, processor)
-        ready()
-        with settled_heap():
-            await self._work(store, chosen, self._stopping)
+        async with hooked(self.app):
+            ready()
+            with settled_heap():
+                await self._work(store, chosen, self._stopping)
 
     def stop(self) -> None:
         """Stop in order; called again, at once. Harmless when not running."""
@@ -133,9 +143,10 @@ class Worker:
         for name in chosen:
             if name not in known:
                 raise ConfigurationError(f"app {self.app.name!r} has no processor {name!r}: it has {', '.join(known)}")
-        if not chosen:
+        if not chosen and not self.app.jobs:
             raise ConfigurationError(
-                f"app {self.app.name!r} has no processors: declare one with @app.processor(stream)"
+                f"app {self.app.name!r} has no processors: declare one with @app.processor(stream), "
+                "or something to run by the clock with @app.timer(interval)"
             )
         return [known[name] for name in chosen]
 
@@ -158,30 +169,60 @@ class Worker:
             self._system = system
             for callback in self._on_end:
                 system.on_end(callback)
-            coordinator = self._spawn(system, store, processors, halted)
+            lease = min(
+                (each.options.lock_expiry for each in processors), default=self.app.settings.default_lock_expiry
+            )
+            lead = Lead()
+            scheduler = self._spawn_scheduler(system, store, lead, lease)
+            coordinator = self._spawn(system, store, processors, halted, lease, partial(Baton, lead=lead, scheduler=scheduler))
             log.info("worker started", extra={"worker": self.id, "processors": [p.options.name for p in processors]})
             ended = asyncio.ensure_future(system.stopped())
             ended.add_done_callback(lambda _: stopping.set())
             try:
                 await stopping.wait()
             finally:
-                await self._leave(coordinator, ended)
+                await self._leave(coordinator, scheduler, ended)
                 ended.cancel()
         log.info("worker stopped", extra={"worker": self.id})
         if halted.done() and not halted.cancelled():
             raise halted.result()
 
+    def _spawn_scheduler(
+        self, system: ActorSystem, store: Store, lead: Lead, lease: float
+    ) -> "ActorRef[SchedulerMessage]":
+        app = self.app
+        make = partial(
+            Scheduler,
+            jobs=list(app.jobs.values()),
+            app=app.keys,
+            worker=self.id,
+            open_link=store.link,
+            lead=lead,
+            due_times=app.due_times,
+            grace=2 * lease,
+        )
+        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
+        return system.spawn(make, name="scheduler", supervision=supervision)
+
     def _spawn(
-        self, system: ActorSystem, store: Store, processors: list[Processor], halted: "asyncio.Future[Exception]"
+        self,
+        system: ActorSystem,
+        store: Store,
+        processors: list[Processor],
+        halted: "asyncio.Future[Exception]",
+        lease: float,
+        make_baton: Callable[[Token], Baton],
     ) -> "ActorRef[CoordinatorMessage]":
         supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
         partitions = partitions_of(stream.partitions for stream in self.app.streams.values())
-        duties = {"trimmer": lambda: Trimmer(partitions, store.link())}
-        leases = [processor.options.lock_expiry for processor in processors]
-        interval = beat_interval(leases)
+        duties: dict[str, Callable[[Token], Actor[Any]]] = {
+            "trimmer": lambda _: Trimmer(partitions, store.link()),
+            "baton": make_baton,
+        }
+        interval = beat_interval([lease])
         heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
         leader = system.spawn(
-            lambda: Leader(duties, supervision, heart, min(leases)), name="leader", supervision=supervision
+            lambda: Leader(duties, supervision, heart, lease), name="leader", supervision=supervision
         )
 
         turns = Turns()
@@ -191,6 +232,7 @@ class Worker:
                 worker=self.id,
                 app=self.app.keys,
                 processors=processors,
+                lease=lease,
                 heart=heart,
                 open_link=store.link,
                 coordinator=coordinator,
@@ -213,18 +255,28 @@ class Worker:
         for processor in processors:
             system.spawn(
                 lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link, turns),  # type: ignore[misc]
-                name=processor.options.name,
+                name=top_name(processor.options.name),
                 mailbox=CONTROL_MAILBOX,
                 supervision=supervision,
             )
         return coordinator
 
-    async def _leave(self, coordinator: "ActorRef[CoordinatorMessage]", ended: "asyncio.Future[None]") -> None:
-        """Let events under way finish, commit, and give all partitions back."""
-        if not ended.done():
-            left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            await coordinator.tell(Leave(left))
-            await asyncio.wait((left, ended), return_when=asyncio.FIRST_COMPLETED)
+    async def _leave(
+        self,
+        coordinator: "ActorRef[CoordinatorMessage]",
+        scheduler: "ActorRef[SchedulerMessage]",
+        ended: "asyncio.Future[None]",
+    ) -> None:
+        """Let events and jobs under way finish, commit, and give all partitions back."""
+        if ended.done():
+            return
+        loop = asyncio.get_running_loop()
+        left: asyncio.Future[None] = loop.create_future()
+        finished: asyncio.Future[None] = loop.create_future()
+        await scheduler.tell(Finish(self.app.settings.default_grace_period, finished))
+        await coordinator.tell(Leave(left))
+        for done in (left, finished):  # the system itself would stop jobs one after the other, and without a limit
+            await asyncio.wait((done, ended), return_when=asyncio.FIRST_COMPLETED)
 
     async def _run_until_signal(
         self,
@@ -253,21 +305,9 @@ class Worker:
         self.stop()
 
 
-@contextmanager
-def settled_heap() -> Iterator[None]:
-    """Let Python's cyclic garbage collector pass over all that lives now: it stays, and events are what comes and goes.
-
-    Every batch of events makes it collect, and going through all modules each time cost a fifth of the time of an event.
-    """
-    ours = gc.get_freeze_count() == 0  # or somebody did it already, and undoing it is theirs
-    if ours:
-        gc.collect()  # what is garbage now would otherwise be kept
-        gc.freeze()
-    try:
-        yield
-    finally:
-        if ours:
-            gc.unfreeze()
+def top_name(processor: str) -> str:
+    """The name of its supervisor in the tree, where some are taken."""
+    return f"{processor}~" if processor in ("scheduler", "leader", "coordinator") else processor
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

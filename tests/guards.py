@@ -222,6 +222,39 @@ GUARDS = [
             *("acquire", "commit", "move", "register", "release", "renew", "reset", "suspect", "trim", "unregister"),
         )
     ),
+    Guard("tick", "if due and claims and string.find", "if false and string.find", "tick: a claim sent again"),
+    Guard("tick", "string.match(claim, '^[^:]*') ~= nonce", "true", "tick: one claim of each leader is kept"),
+    Guard("tick", "if #kept < 6 and ", "if #kept < 2 and ", "tick: claims of several leaders are kept"),
+    Guard("tick", "if #kept < 6 and ", "if ", "tick: not all are kept for ever"),
+    Guard("tick", "string.find(' ' .. claims, ' ' .. mine", "string.find(claims, mine", "tick: whole claims are compared"),
+    Guard(
+        "tick",
+        "if not holds(leader, ARGV[2], nonce) then return {'FENCED', now, 0} end",
+        "",
+        "tick: fenced by the leader's epoch",
+    ),
+    Guard("tick", "  redis.call('HSET', ticks, job, last .. ' ')\n", "", "tick: a job counts from the first look"),
+    Guard(
+        "tick", "if due <= tonumber(last) then return {'TAKEN', now, tonumber(last)} end", "", "tick: claimed once"
+    ),
+    Guard("tick", "due <= tonumber(last)", "ARGV[5] <= last", "tick: compared as numbers"),
+    Guard("tick", "if due > now then return {'EARLY', now, tonumber(last)} end", "", "tick: none early"),
+    Guard("delay", "if sequence == last_sequence then", "if false then", "delay: once a sequence"),
+    Guard("delay", "if sequence < last_sequence then return {'STALE', 0, 0} end", "", "delay: none late"),
+    Guard("delay", "redis.call('ZCARD', delayed)\n", "", "delay: checked first, due times"),
+    Guard("delay", "redis.call('HLEN', entries)\n", "", "delay: checked first, entries"),
+    Guard("delay", "string.format('%016.0f', first + n)", "tostring(first + n)", "delay: numbers in their order"),
+    Guard("promote", "'-inf', now, 'LIMIT'", "'-inf', now + 1, 'LIMIT'", "promote: none early"),
+    Guard("promote", "'LIMIT', 0, ARGV[2]", "'LIMIT', 0, 1000", "promote: bounded, events"),
+    Guard("promote", "if moved > 0 and bytes > most_bytes then break end", "", "promote: bounded, bytes"),
+    Guard("promote", "if moved > 0 and bytes", "if bytes", "promote: one goes, however large"),
+    Guard("promote", "length = length - drop_done(log, cursors)", "length = length", "promote: what is done makes room"),
+    Guard("promote", "if entry[2] ~= 'drop_oldest' then", "if false then", "promote: a full log holds back"),
+    Guard("promote", "  redis.call('ZREM', delayed, id)\n", "", "promote: once"),
+    Guard("promote", "  redis.call('HDEL', entries, id)\n", "", "promote: nothing is left"),
+    Guard("promote", "if dropped > 0 then", "if false then", "promote: a loss is counted"),
+    Guard("promote", "redis.call('HLEN', counts)\n", "", "promote: checked first, counts"),
+    Guard("cancel", "  redis.call('HDEL', KEYS[2], id)\n", "", "cancel: nothing is left"),
 ]
 
 WITHOUT = {

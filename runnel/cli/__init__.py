@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from runnel.cli import kept, look, processor, run, send
+from runnel.cli import kept, look, processor, run, send, timers
 from runnel.cli.failure import report, silence_closed_pipe
 from runnel.version import __version__
 
@@ -38,6 +38,7 @@ send.add_to(app)
 look.add_to(app)
 processor.add_to(app)
 kept.add_to(app)
+timers.add_to(app)
 
 
 def _version(wanted: bool) -> None:

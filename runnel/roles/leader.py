@@ -6,12 +6,14 @@ can have ended in Redis. The duties are children, started with a term and stoppe
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Strategy
 from runnel.roles.heart import MARGIN, Heart
+from runnel.store.scripts import Token
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +27,12 @@ class Term:
 
     Attributes:
         sent_at: When the heartbeat was sent that stood for election.
+        nonce: Under which it stood.
     """
 
     epoch: int
     sent_at: float
+    nonce: bytes = b""
 
 
 @frozen
@@ -44,13 +48,13 @@ class Leader(Actor[LeaderMessage]):
     """Starts and stops the duties.
 
     Args:
-        duties: By name, what makes the actor of each.
+        duties: By name, what makes the actor of each, given the token of the term.
         supervision: Of the duties.
         heart: Knows when the lease was last prolonged.
         lease: Seconds that it lasts.
     """
 
-    duties: Mapping[str, Callable[[], Actor[Any]]]
+    duties: Mapping[str, Callable[[Token], Actor[Any]]]
     supervision: Strategy
     heart: Heart
     lease: float
@@ -61,8 +65,8 @@ class Leader(Actor[LeaderMessage]):
         match message:
             case Term(0):
                 await self._follow()
-            case Term(epoch, sent_at) if self._left(sent_at) > 0:
-                await self._lead(epoch)
+            case Term(epoch, sent_at, nonce) if self._left(sent_at) > 0:
+                await self._lead(epoch, nonce)
                 self.set_timer("term", _LookAtTerm(), self._left(sent_at))
             case _LookAtTerm():
                 left = self._left(self.heart.answered_at)  # in a loop that was blocked, an answer may be heard of later
@@ -77,13 +81,14 @@ class Leader(Actor[LeaderMessage]):
     def _left(self, sent_at: float) -> float:
         return sent_at + (1 - MARGIN) * self.lease - self.clock.monotonic()
 
-    async def _lead(self, epoch: int) -> None:
+    async def _lead(self, epoch: int, nonce: bytes) -> None:
         if epoch != self.epoch:
             await self._follow()
             self.epoch = epoch
             log.info("this worker leads", extra={"epoch": epoch})
+            token = Token(b"%d" % epoch, nonce)
             for name, duty in self.duties.items():
-                self.running.append(self.spawn(duty, name=name, supervision=self.supervision))
+                self.running.append(self.spawn(partial(duty, token), name=name, supervision=self.supervision))
 
     async def _follow(self) -> None:
         if self.epoch:

@@ -100,6 +100,7 @@ class Member(Actor[MemberMessage]):
         worker: Its id, as others see it in Redis.
         app: The app's keys.
         processors: All that this worker runs.
+        lease: Seconds, for a worker without processors.
         heart: Beats for it.
         open_link: Makes connections: for assigning, and for listening to other workers.
         coordinator: Who takes and gives back partitions.
@@ -109,6 +110,7 @@ class Member(Actor[MemberMessage]):
     worker: str
     app: AppKeys
     processors: Sequence[Processor]
+    lease: float = 4.0
     heart: Heart
     open_link: Callable[[], Link]
     coordinator: "ActorRef[Wanted | Freed | Fenced]"
@@ -127,12 +129,14 @@ class Member(Actor[MemberMessage]):
     def __attrs_post_init__(self) -> None:
         self.link = self.open_link()
         self.streams = {each.options.name: each.stream.name for each in self.processors}
-        self.lease_time = min(each.options.lock_expiry for each in self.processors)
+        self.lease_time = min((each.options.lock_expiry for each in self.processors), default=self.lease)
         self.roster = Roster(self.streams, {each.options.name: len(each.stream.partitions) for each in self.processors})
 
     async def on_start(self) -> None:
         self.spawn(lambda: Listener(self.app, self.open_link(), self.ref), name="listener")
         self.heart.start(self.ref.tell_nowait)
+        if not self.processors:
+            self._beat_anew()
 
     async def receive(self, message: MemberMessage) -> None:
         match message:
@@ -207,7 +211,7 @@ class Member(Actor[MemberMessage]):
                 case Membership():
                     self._take_in(answer)
                 case Elected() if not self.retired:
-                    self.leader.tell_nowait(Term(answer.epoch, beat.sent_at))
+                    self.leader.tell_nowait(Term(answer.epoch, beat.sent_at, self.candidacy))
                 case StoreError():  # no reason to drop partitions that are held
                     log.warning("the registry of workers refuses", extra={"app": self.app.app, "error": str(answer)})
 

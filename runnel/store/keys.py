@@ -32,10 +32,14 @@ class PartitionKeys:
     cursors: bytes = field(init=False)
     """hash, for ever: processor → its committed cursor; what is not above the smallest of them may be trimmed"""
     counts: bytes = field(init=False)
-    """hash, for ever: `dropped`, the events that overflow `drop_oldest` dropped unprocessed"""
+    """hash, for ever: `dropped`, the events that overflow `drop_oldest` dropped unprocessed; `delayed`, how many were ever"""
+    delayed: bytes = field(init=False)
+    """zset, while there are any: number of a delayed event, as 16 digits → when it is due, in ms"""
+    delayed_entries: bytes = field(init=False)
+    """hash, while there are any: the same number → its fields, and what becomes of it in a full log, as MessagePack"""
 
     def __attrs_post_init__(self) -> None:
-        for name in ("log", "cursors", "counts"):
+        for name in ("log", "cursors", "counts", "delayed", "delayed_entries"):
             object.__setattr__(self, name, f"{self.tag}:{name}".encode())
 
     @property
@@ -76,7 +80,7 @@ class PartitionKeys:
         return self.parked(processor), self.parked_keys(processor), self.released_keys(processor), self.tries(processor)
 
     def producer(self, producer: str) -> bytes:
-        """hash, expires: the last sequence that a producer appended, and what it was answered"""
+        """hash, expires: the last sequence that a producer appended, or put aside, and what it was answered"""
         return f"{self.tag}:producer:{encoded(producer)}".encode()
 
 
@@ -115,6 +119,18 @@ class AppKeys:
     def control(self) -> bytes:
         """stream, its last thousand entries: notices between workers, which only make fast what heartbeats bring anyway"""
         return f"{{{encoded(self.app)}}}:control".encode()
+
+    @property
+    def ticks(self) -> bytes:
+        """hash, for ever: job that runs once in the app → the last due time claimed for it, in ms, and the last claims of its
+        last leaders
+        """
+        return f"{{{encoded(self.app)}}}:ticks".encode()
+
+    @property
+    def delaying(self) -> bytes:
+        """hash, for ever: stream that ever had delayed events → how many partitions it has"""
+        return f"{{{encoded(self.app)}}}:delaying".encode()
 
     def paused(self, processor: str, worker: str) -> bytes:
         """string, expires: why a processor pauses on a worker, the error that opened its circuit breaker; only for people"""

@@ -1,4 +1,4 @@
-"""What a script is, and a call of one: plain data. `scripts.py`, `moves.py` and `membership.py` make calls."""
+"""What a script is, and a call of one: plain data. `scripts.py`, `moves.py`, `membership.py` and `timing.py` make calls."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -32,6 +32,7 @@ SCRIPTS = {
         *("append", "acquire", "renew", "release", "commit", "trim"),
         *("register", "unregister", "reset", "measure", "look"),
         *("move", "parked", "unpark", "revive", "reopen", "suspect"),  # moves.py
+        *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
         *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
     )
 }

@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"errors", "clock", "version", "signals"},
     {"actors", "records", "store"},
     {
+        *("connected", "background", "jobs", "schedule", "delayed", "calling", "hooks", "heap", "fitness", "timers"),
         *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
         *("assignment", "breath", "alarm", "pipeline", "retry", "breaker", "failed", "source"),
         *("threads", "crossing", "progress"),
@@ -156,7 +157,7 @@ def test_a_module_says_what_it_is_for(file: Path) -> None:
 # ── the public names ──
 
 PUBLIC = """
-    App CircuitBreaker Compressor ConfigurationError Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4
+    App CircuitBreaker Compressor ConfigurationError Delayed Event Events ExceptionPolicy Gzip HandlerFailed JSONSerializer LZ4
     LeaseLost Middleware ParkRetry Processor Record RecordError Reject Retry RetryLater RunnelError Serializer StoreError
     StoreRefused StoreUnavailable Stream StreamFull SyncEvents TimedOut Worker Zstd __version__
 """

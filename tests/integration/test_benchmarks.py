@@ -12,14 +12,16 @@ from benchmarks.result import Goal, Result
 def test_benchmarks_print_a_table_and_write_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
 
-    assert main(["--tiny", "--only", "send", "--only", "process", "--json", str(file)]) == 0
+    assert main(["--tiny", "--only", "send", "--only", "process", "--only", "delayed", "--json", str(file)]) == 0
 
     written = json.loads(file.read_text())
     by_name = {result["name"]: result for result in written["results"]}
     sending = by_name["send, batches of 1,000"]
     assert sending["ratio"] == pytest.approx(sending["ours"][0] / sending["raw"][0])
     assert {"process records()", "process take(100)"} < by_name.keys()
-    assert all(figure > 0 for result in by_name.values() for figure in result["ours"])
+    assert by_name.pop("  early, out of order, lost or doubled")["ours"] == [0]
+    figures = {name: result["ours"] for name, result in by_name.items() if "delayed" not in name}  # on a busy machine: 0
+    assert all(figure > 0 for each in figures.values() for figure in each)
     assert "appendonly yes" in written["about"]
     assert "send, batches of 1,000" in capsys.readouterr().out
 

@@ -214,7 +214,7 @@ async def test_a_record_of_another_type_is_refused_and_none_is_sent(server: Serv
 
     orders = orders_of(make_app())
     with pytest.raises(RecordError, match="expected Order, got"):
-        await orders.send(Order(key="a", n=1), Other(key="a"))  # type: ignore[arg-type]
+        await orders.send(Order(key="a", n=1), Other(key="a"))  # type: ignore[call-overload]
     assert in_log(server, orders) == []
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from runnel.store import membership, moves, scripts
+from runnel.store import membership, moves, scripts, timing
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.scripts import SCRIPTS, Call, Token
 
@@ -26,6 +26,8 @@ def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
         ("log",): keys.log,
         ("cursors",): keys.cursors,
         ("counts",): keys.counts,
+        ("delayed",): keys.delayed,
+        ("delayed entries",): keys.delayed_entries,
         ("slot", name): keys.slot(name),
         ("dead", name): keys.dead(name),
         ("parked", name): keys.parked(name),
@@ -57,6 +59,10 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         scripts.reset(keys, name, "latest"),
         scripts.measure(keys, b"0-0"),
         scripts.look(keys, name),
+        timing.delay(keys, name, 1, [b"data"], [b"x"], after=1, cap=1, overflow="block"),
+        timing.promote(keys),
+        timing.cancel(keys, [1]),
+        timing.delayed(keys),
     ]
     return made
 
@@ -70,13 +76,14 @@ def calls_of_app(keys: AppKeys, stream: str, processor: str) -> list[Call[Any]]:
         membership.elect(keys, "w", b"n", lease=1),
         membership.leave(keys, "w", b"n"),
         membership.roll(keys),
+        timing.tick(keys, processor, Token(b"1", b"n"), due=1, claim=b"c"),
     ]
 
 
 def keys_of_app(keys: AppKeys, stream: str, processor: str) -> list[bytes]:
     """All keys of an app that belong to no partition."""
     return [
-        *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control),
+        *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control, keys.ticks, keys.delaying),
         *(keys.assignment(stream, processor), keys.paused(processor, "worker")),
     ]
 

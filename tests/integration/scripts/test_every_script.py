@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from runnel.errors import StoreRefused
-from runnel.store import membership, moves, scripts
+from runnel.store import membership, moves, scripts, timing
 from runnel.store.keys import AppKeys, PartitionKeys
 from runnel.store.moves import Bury, Hold, Move, Park, Stop, Unpark
 from runnel.store.scripts import SCRIPTS, Appended, Call, Token
@@ -46,9 +46,14 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         scripts.release(KEYS, PROCESSOR, token),
         scripts.reset(KEYS, PROCESSOR, "earliest"),
         scripts.unregister(KEYS, PROCESSOR, force=False),
+        timing.delay(KEYS, "till.late", 1, [b"data"], [b"x"], after=0, cap=2, overflow="block"),
+        timing.delayed(KEYS),
+        timing.promote(KEYS),
+        timing.cancel(KEYS, [1]),
         membership.heartbeat(APP, "w", membership.About(), lease=60, assignments=[(ASSIGNMENT, 0)]),
         membership.assign(APP, ASSIGNMENT, ("w",), replaces=0, membership=1, notice=b"n"),
         membership.elect(APP, "w", b"n", lease=60),
+        timing.tick(APP, "nightly", Token(b"1", b"n"), due=1, claim=b"c"),
         membership.roll(APP),
         membership.leave(APP, "w", b"n"),
     ]
@@ -139,7 +144,7 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     assert (await bench.run(scripts.look(KEYS, PROCESSOR))).length == 1
     assert await bench.run(scripts.measure(KEYS, b"0-0")) == (1, bench.ids[-1].encode(), 2)
     assert await bench.unregister("late") is None
-    for call in list(calls(token).values())[-5:]:
+    for call in list(calls(token).values())[-6:]:
         assert await bench.run(call), call.script.name
 
 

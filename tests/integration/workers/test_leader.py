@@ -23,7 +23,7 @@ async def test_one_worker_leads_and_has_the_duties(crew: MakeCrew) -> None:
         await shop.join(name)
     await shop.settled()
     [leader] = leaders(shop)
-    await wait_until(lambda: duties(leader) == ["trimmer"])
+    await wait_until(lambda: duties(leader) == ["trimmer", "baton"])
     assert [duties(hand) for hand in shop.hands if hand is not leader] == [[], []]
 
 

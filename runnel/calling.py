@@ -1,0 +1,35 @@
+"""Calling a function of the user's that may be `def` or `async def`: the one in a thread, the other in the event loop."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from runnel.crossing import Crossing
+
+
+async def call(function: Callable[[], Any], name: str) -> None:
+    """Call it and wait for its end; raises what it raises.
+
+    Cancelling this cancels an `async def`. A thread cannot be cancelled: it goes on to its end, and nobody waits for it.
+    """
+    result = function() if inspect.iscoroutinefunction(function) else await _in_thread(function, name)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def call_here(function: Callable[[], Any]) -> None:
+    """Call it in the event loop, whichever it is."""
+    result = function()
+    if inspect.isawaitable(result):
+        await result
+
+
+async def _in_thread(function: Callable[[], Any], name: str) -> Any:
+    results: list[Any] = []
+    crossing = Crossing()
+    crossing.start(lambda: results.append(function()), name)
+    try:
+        await crossing.serve()
+    except (SystemExit, KeyboardInterrupt) as error:  # which would end the whole process, and in a thread end only that
+        raise RuntimeError(f"{name} raised {type(error).__name__}") from error
+    return results[0]
