@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from runnel.logs import users
+
 ID, ERROR, TRACEBACK, ATTEMPTS, FAILED_AT, WORKER = (
     *(b"~id", b"~error", b"~traceback"),
     *(b"~attempts", b"~failed_at", b"~worker"),
@@ -32,7 +34,7 @@ def kept(
         worker: Where.
     """
     said = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
-    trace = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+    trace = "".join(traceback.format_exception(type(error), error, users(error.__traceback__)))[-LONGEST_TRACEBACK:]
     return [
         *behind(xid, fields),
         *(ERROR, _bytes(said), TRACEBACK, _bytes(trace)),
