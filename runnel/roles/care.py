@@ -104,14 +104,20 @@ class Care:
         if lease.went == "idle":  # or it was lost meanwhile
             lease.went = "well"
 
-    async def stand_aside(self) -> None:
+    async def stand_aside(self, seconds: float, *, looks: bool) -> None:
         """The processor pauses: others may have a turn, or whoever is to probe may wait for it for ever.
 
         The suspect does not run meanwhile, so it is not to blame for what happens: it is noted again before it runs.
+
+        Args:
+            seconds: How long.
+            looks: Whether to see what is parked then: it may be due, and be all that there is to probe with.
         """
-        if self.turns.alone is self.lease and not await self._noted(b""):
-            return  # the next look tries again
-        self.turns.leave(self.lease)
+        if self.turns.alone is not self.lease or await self._noted(b""):  # or the next pause tries again
+            self.turns.leave(self.lease)
+        await self.wait(seconds)
+        if looks and self.lease.replay is None:
+            await self.passing.look()
 
     async def _noted(self, suspect: bytes) -> bool:
         """Note the suspect, if the server can be reached. If the token is void, we are about to be told to stop."""

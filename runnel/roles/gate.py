@@ -88,9 +88,12 @@ class Gate:
         self._decide(lambda circuit: circuit.has_failed(number, key, self.done(), now), error)
         return self.state != "closed"
 
-    def keeps_on(self, error: Exception) -> bool:
-        """Whether an event that fails with this error now would stay the next one, since the processor pauses already."""
-        return self.state != "closed" and not isinstance(error, Reject)
+    def keeps_on(self, lease: Lease, error: Exception) -> bool:
+        """Whether an event that fails with this error now would stay the next one, since the processor pauses already.
+
+        A parked event that runs again does not: it is held, or moved, all the same.
+        """
+        return lease.replay is None and self.state != "closed" and not isinstance(error, Reject)
 
     def wait(self, lease: Lease, *, has_events: bool) -> float:
         """Seconds for which this partition is to wait before it asks again; 0: it may run."""

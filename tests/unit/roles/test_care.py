@@ -126,9 +126,9 @@ def test_a_term_after_a_crash_is_idle_until_it_comes_to_its_first_event(crashes:
 async def test_who_has_to_wait_leaves_its_turn_and_is_suspected_no_more() -> None:
     lease, care = suspected(True, StoreUnavailable("away"), True)
     await care.step()
-    await care.stand_aside()
+    await care.stand_aside(1, looks=False)
     assert care.turns.alone is lease, "it is noted still"
-    await care.stand_aside()
+    await care.stand_aside(1, looks=False)
     assert care.turns.alone is None
 
 

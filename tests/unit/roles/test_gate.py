@@ -10,6 +10,7 @@ from runnel.clock import ManualClock
 from runnel.position import Position
 from runnel.roles.gate import GIVE_WAY, LOOK, Gate
 from runnel.roles.lease import Lease
+from runnel.roles.parking import Replay
 from runnel.store.scripts import Acquired, Token
 
 
@@ -168,3 +169,12 @@ def test_it_says_once_that_it_opened_and_once_that_it_closed(caplog: pytest.LogC
     assert [message.split(":")[0] for message in said] == ["circuit breaker open", "circuit breaker closed"]
     assert caplog.records[0].__dict__["error"] == "ConnectionError: no database"
     assert (scene.changes[0], scene.changes[-1]) == ("open", "closed")
+
+
+def test_a_parked_event_that_runs_again_is_not_kept_on_while_it_is_open() -> None:
+    """Or who asks whether it is tried again, such as a middleware for dead letters, would be told so of one that is moved."""
+    scene = opened()
+    [lease, *_] = scene.leases
+    assert scene.gate.keeps_on(lease, ConnectionError())
+    lease.replay = Replay(cursor=b"0-0", count=0, main=lease.position, key=b"7", ids=[])
+    assert not scene.gate.keeps_on(lease, ConnectionError())
