@@ -99,16 +99,31 @@ class Care:
             await self.wait(TURN)
         if alone:
             log.warning("event runs alone: workers were lost at it", extra=self._fields)
-            while not await self._noted():
+            while not await self._noted(lease.next_xid):
                 await self.wait(TURN)
         if lease.went == "idle":  # or it was lost meanwhile
             lease.went = "well"
 
-    async def _noted(self) -> bool:
+    async def stand_aside(self, seconds: float, *, looks: bool) -> None:
+        """The processor pauses: others may have a turn, or whoever is to probe may wait for it for ever.
+
+        The suspect does not run meanwhile, so it is not to blame for what happens: it is noted again before it runs.
+
+        Args:
+            seconds: How long.
+            looks: Whether to see what is parked then: it may be due, and be all that there is to probe with.
+        """
+        if self.turns.alone is not self.lease or await self._noted(b""):  # or the next pause tries again
+            self.turns.leave(self.lease)
+        await self.wait(seconds)
+        if looks and self.lease.replay is None:
+            await self.passing.look()
+
+    async def _noted(self, suspect: bytes) -> bool:
         """Note the suspect, if the server can be reached. If the token is void, we are about to be told to stop."""
         lease, name = self.lease, self.lease.processor.options.name
         try:
-            return await self.passing.link.call(moves.suspect(lease.keys, name, lease.token, self.lease.next_xid))
+            return await self.passing.link.call(moves.suspect(lease.keys, name, lease.token, suspect))
         except StoreUnavailable as error:
             log.debug("cannot note the suspect", extra={**lease.log_fields, "error": str(error)})
             return False

@@ -23,6 +23,10 @@ LOOK = 1.0
 """Seconds after which a partition looks again: whether another one has found the system well, whether an operator has
 changed what is parked, whether some of it is to run again by itself."""
 
+GIVE_WAY = 0.05
+"""Seconds for which the partition whose probe failed leaves the next one to others: its next event may be a bad one, and
+all of them wake at the same moment."""
+
 
 @define(eq=False)
 class Gate:
@@ -41,6 +45,8 @@ class Gate:
     on_change: Callable[[], None] = lambda: None
     circuit: Circuit | None = field(init=False)
     prober: Lease | None = None
+    last: Lease | None = None
+    """Whose probe failed, until it has given way."""
     mark: int = 0
     """How many events the prober had done before its probe."""
     error: str = ""
@@ -77,12 +83,17 @@ class Gate:
         if isinstance(error, Reject):
             return False
         number, now = lease.keys.number, self.clock.monotonic()
+        if lease is self.prober:
+            self.last = lease
         self._decide(lambda circuit: circuit.has_failed(number, key, self.done(), now), error)
         return self.state != "closed"
 
-    def keeps_on(self, error: Exception) -> bool:
-        """Whether an event that fails with this error now would stay the next one, since the processor pauses already."""
-        return self.state != "closed" and not isinstance(error, Reject)
+    def keeps_on(self, lease: Lease, error: Exception) -> bool:
+        """Whether an event that fails with this error now would stay the next one, since the processor pauses already.
+
+        A parked event that runs again does not: it is held, or moved, all the same.
+        """
+        return lease.replay is None and self.state != "closed" and not isinstance(error, Reject)
 
     def wait(self, lease: Lease, *, has_events: bool) -> float:
         """Seconds for which this partition is to wait before it asks again; 0: it may run."""
@@ -91,6 +102,9 @@ class Gate:
         now = self.clock.monotonic()
         if wait := self.circuit.wait(now) if has_events else LOOK:
             return min(LOOK, wait)
+        if lease is self.last:
+            self.last = None
+            return GIVE_WAY
         self.prober, self.mark = lease, lease.done
         self._decide(lambda circuit: circuit.probes(lease.keys.number, self.done(), now))
         return 0.0

@@ -114,7 +114,7 @@ class Lease:
     @property
     def done(self) -> int:
         """How many events this worker did; not those that it passed over."""
-        replayed = self.replayed if self.replay is None else self.replayed + self.replay.told
+        replayed = self.replayed if self.replay is None else self.replayed + self.replay.told - self.replay.passed
         return self.position.count - self.count_before - self.position.passed + replayed
 
     @property

@@ -125,7 +125,7 @@ class Partition(Actor[PartitionMessage]):
         parking, key = self.lease.parking, self.lease.parking.next_key
         has_events = bool(self.lease.current.left or self.passing.behind)
         if wait := self.gate.wait(self.lease, has_events=has_events or key is not None):
-            await self._wait(wait)
+            await self.care.stand_aside(wait, looks=not has_events)
             return True
         if self.lease.replay is not None:
             return False
@@ -235,7 +235,7 @@ class Partition(Actor[PartitionMessage]):
         """Whether what is out would be tried again, at once or one by one, if it failed with this error."""
         position, retry = self.position, self.lease.processor.options.retry
         again = pause(retry, error, self.attempts.if_failed(position)) is not None
-        return again or self.passing.splits(position.out) or self.gate.keeps_on(error)
+        return again or self.passing.splits(position.out) or self.gate.keeps_on(self.lease, error)
 
     def excuses(self, error: RecordError) -> bool:
         """Pass over an event that does not decode, if the policy lets it; if not, it has failed, whatever the function does."""

@@ -220,7 +220,7 @@ class Passing:
         """Go back to the log."""
         if (replay := self.lease.replay) is not None:
             self.parking.events -= replay.told
-            self.lease.replayed += replay.told
+            self.lease.replayed += replay.told - replay.passed
             self.lease.replay = None
             if replay.told:
                 self.parking.again(replay.key, 0)

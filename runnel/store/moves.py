@@ -149,7 +149,7 @@ def revive(keys: PartitionKeys, processor: str, entries: Iterable[tuple[bytes, b
 
 
 def suspect(keys: PartitionKeys, processor: str, token: Token, entry: bytes) -> Call[bool]:
-    """Note which event is about to run alone, by its id in the log; False when the token is void."""
+    """Note which event is about to run alone, by its id in the log (none: b""); False when the token is void."""
     args = (token.epoch, token.nonce, entry)
     return Call(SCRIPTS["suspect"], (keys.slot(processor),), args, lambda reply: reply == b"OK")
 

@@ -234,6 +234,31 @@ async def test_an_event_that_comes_during_a_pause_waits(shop: Shop, caplog: pyte
     assert (count(world), database.tried) == (FOR_EVER.keys - 1, FOR_EVER.keys)
 
 
+async def test_a_partition_that_has_only_parked_events_probes_with_these_whenever_they_are_due(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, database, tried = shop(partition_count=2), Database(), list[int]()
+    (a, *_), (b, *_) = ([key for key in range(100) if world.partition_of(key) == n] for n in range(2))
+    database.is_down, is_sick = False, True
+
+    def poison(sale: Sale) -> bool:
+        tried.append(sale.key)
+        return sale.key == b or is_sick
+
+    database.poison = poison
+    await send(world, [a], range(1))
+    opens = CircuitBreaker(keys=2, backoff=0.02, max_backoff=0.05)
+    async with world.worker(app=till(world, database, breaker=opens).app) as worker:
+        await wait_until(lambda: len(world.parked(0)) == 1)
+        await send(world, [b], range(1))
+        await wait_until(lambda: "circuit breaker open" in caplog.text)
+        await wait_until(lambda: partition(worker, 0)["paused"])
+        before = tried.count(a)
+        await wait_until(lambda: tried.count(a) >= before + 2, what="it is tried again, in vain")
+        is_sick = False
+        await wait_until(lambda: database.all.get(a) == [0])
+
+
 async def test_a_partition_that_can_park_nothing_more_probes_with_what_is_parked(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -306,3 +331,19 @@ async def test_status_tells_on_which_workers_a_processor_pauses_and_why(
             return not await paused()
 
         await wait_until(goes_on)
+
+
+async def test_a_suspect_that_waits_for_the_end_of_a_pause_holds_up_no_other(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, database = shop(partition_count=2), Database(is_down=False, poison=lambda sale: sale.key == sick)
+    sick, well = (next(key for key in range(99) if world.partition_of(key) == n) for n in range(2))
+    with world.server.client() as client:
+        for n in range(2):
+            client.hset(world.keys(n).slot("till").decode(), mapping={"number": 0, "crashes": 3})
+    await send(world, [sick], [0])
+    app = till(world, database, breaker=CircuitBreaker(keys=1, backoff=0.1, max_backoff=0.1)).app
+    async with world.worker(app=app):
+        await wait_until(lambda: "circuit breaker open" in caplog.text)
+        await send(world, [well], [0, 1])
+        await wait_until(lambda: database.all == {well: [0, 1]})

@@ -8,6 +8,9 @@ from attrs import define, evolve
 from runnel.errors import StoreError, StoreUnavailable
 from runnel.roles.care import Care, Turns
 from runnel.roles.lease import Lease
+from runnel.roles.parking import Replay
+from runnel.roles.passing import Passing
+from runnel.store.moves import Bury
 from tests.unit.roles.stage import acquired, leases, processor
 
 
@@ -118,3 +121,25 @@ def test_a_term_after_a_crash_is_idle_until_it_comes_to_its_first_event(crashes:
     lease = Lease.of(of, of.stream.partitions[0], evolve(acquired(), crashes=crashes), 1e12, "me")
     assert lease.went == went
     assert lease.release().args[-1] == went
+
+
+async def test_who_has_to_wait_leaves_its_turn_and_is_suspected_no_more() -> None:
+    lease, care = suspected(True, StoreUnavailable("away"), True)
+    await care.step()
+    await care.stand_aside(1, looks=False)
+    assert care.turns.alone is lease, "it is noted still"
+    await care.stand_aside(1, looks=False)
+    assert care.turns.alone is None
+
+
+def test_a_parked_event_that_becomes_a_dead_letter_is_not_done() -> None:
+    """Or it would look as if the system were well again: a breaker would close."""
+    [lease] = some_leases(1)
+    entries: list[tuple[bytes, list[bytes]]] = [(b"1-0", []), (b"2-0", [])]
+    lease.replay = Replay(cursor=b"0-0", count=0, entries=entries, main=lease.position, key=b"7", ids=[b"8-0", b"9-0"])
+    lease.replay.leave(Bury([]))
+    assert lease.done == 0
+    lease.replay.done(1)
+    assert lease.done == 1
+    Passing(lease, *[None] * 4).end_replay()  # type: ignore[arg-type]
+    assert lease.done == 1

@@ -8,8 +8,9 @@ import pytest
 from runnel import App, CircuitBreaker, ExceptionPolicy, Record, Reject
 from runnel.clock import ManualClock
 from runnel.position import Position
-from runnel.roles.gate import LOOK, Gate
+from runnel.roles.gate import GIVE_WAY, LOOK, Gate
 from runnel.roles.lease import Lease
+from runnel.roles.parking import Replay
 from runnel.store.scripts import Acquired, Token
 
 
@@ -136,6 +137,16 @@ def test_a_prober_that_hangs_is_followed_by_another() -> None:
     assert not scene.gate.holds(scene.leases[1])
 
 
+def test_after_a_probe_that_failed_another_partition_comes_first() -> None:
+    """All wake at the same moment, and one that has a bad event next would come first for ever."""
+    scene = probing(1)
+    scene.fail(1, partition=1)
+    scene.clock.advance(60)
+    assert scene.wait(1) == GIVE_WAY
+    assert scene.wait(0) == 0
+    assert scene.wait(1) > GIVE_WAY
+
+
 def test_what_a_handler_rejects_is_never_kept_and_opens_nothing() -> None:
     scene = Scene(breaker=BREAKER)
     assert not any(scene.gate.keeps(scene.leases[0], b"%d" % n, Reject("never")) for n in range(100))
@@ -150,10 +161,20 @@ def test_it_says_once_that_it_opened_and_once_that_it_closed(caplog: pytest.LogC
     for _ in range(3):
         scene.fail(3)
         scene.clock.advance(100)
-        scene.wait(0)
+        assert scene.wait(0) == GIVE_WAY
+        assert scene.wait(0) == 0
     scene.do(0)
     scene.gate.holds(scene.leases[0])
     said = [record.message for record in caplog.records]
     assert [message.split(":")[0] for message in said] == ["circuit breaker open", "circuit breaker closed"]
     assert caplog.records[0].__dict__["error"] == "ConnectionError: no database"
     assert (scene.changes[0], scene.changes[-1]) == ("open", "closed")
+
+
+def test_a_parked_event_that_runs_again_is_not_kept_on_while_it_is_open() -> None:
+    """Or who asks whether it is tried again, such as a middleware for dead letters, would be told so of one that is moved."""
+    scene = opened()
+    [lease, *_] = scene.leases
+    assert scene.gate.keeps_on(lease, ConnectionError())
+    lease.replay = Replay(cursor=b"0-0", count=0, main=lease.position, key=b"7", ids=[])
+    assert not scene.gate.keeps_on(lease, ConnectionError())
