@@ -68,7 +68,8 @@ def _workers(workers: Sequence[WorkerStatus]) -> RenderableType:
     table = _table("worker", "runs", "lease left", "")
     for each in workers:
         runs = ", ".join(each.processors) or Text("stopping", style="yellow")
-        table.add_row(each.worker, runs, f"{each.left:.1f} s", "leader" if each.leads else "")
+        left = f"{each.left:.1f} s" if each.left > 0 else Text(f"lost {-each.left:.0f} s ago", style="yellow")
+        table.add_row(each.worker, runs, left, "leader" if each.leads else "")
     return Group(Text(f"\n{_many(len(workers), 'worker')}", style="bold"), table)
 
 
@@ -91,12 +92,17 @@ def _troubles(status: ProcessorStatus) -> list[Text]:
     lines = [Text(", ".join(said), style="yellow")] if said else []
     for each in status.partitions:
         if each.stopped is not None:
-            lines.append(Text(f"partition {each.partition} is quarantined: {each.stopped}", style="red"))
+            lines.append(Text(f"partition {each.partition} is quarantined: {_line(each.stopped)}", style="red"))
         elif each.crashes:
             lines.append(Text(f"partition {each.partition}: {_crashes(each)}", style="yellow"))
     for worker, error in status.paused.items():
-        lines.append(Text(f"paused on {worker} by its circuit breaker: {error}", style="red"))
+        lines.append(Text(f"paused on {worker} by its circuit breaker: {_line(error)}", style="red"))
     return lines
+
+
+def _line(error: str) -> str:
+    """The first line of an error, for a table."""
+    return error.partition("\n")[0]
 
 
 def _crashes(status: PartitionStatus) -> str:
@@ -144,7 +150,7 @@ def release_view(plan: ReleasePlan) -> RenderableType:
     title = Text(f"Release of {plan.processor} on {plan.stream}: {said}", "bold")
     table = _table("partition", "cursor", "lag", "quarantined because")
     for each in plan.stopped:
-        table.add_row(str(each.partition), each.cursor or "-", _lag(each.lag), Text(each.stopped or "", overflow="fold"))
+        table.add_row(str(each.partition), each.cursor or "-", _lag(each.lag), Text(_line(each.stopped or ""), overflow="fold"))
     return Group(title, table) if plan.stopped else title
 
 
