@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from runnel import App, Events, ExceptionPolicy, Record, Worker
-from runnel.kept import Choice, find, release_parked
+from runnel.operations.kept import Choice, find, release_parked
 
 ACCOUNTS, EVENTS = 1_000, 10
 POISON = {7, 77, 777}

@@ -1,7 +1,7 @@
 """Runnel: distributed, strictly ordered event processing on Redis Streams, with an asyncio actor runtime.
 
 An event goes `Stream.send` (stream.py) → producer.py → the log (store/lua/append.lua) → reader → partition → your
-function, over events.py → committer → store/lua/commit.lua. The actors are in roles/, wired by worker.py; their kernel,
+function, over handling/events.py → committer → store/lua/commit.lua. The actors are in roles/, wired by worker.py; their kernel,
 which knows nothing of Redis, is actors/. errors.py is the tree of errors.
 
 Names are imported when first used, so that `runnel --help` answers at once; `__init__.pyi` says the same to type checkers.
@@ -12,24 +12,24 @@ from importlib import import_module
 _HOMES = {
     "LZ4": "runnel.records",
     "App": "runnel.app",
-    "CircuitBreaker": "runnel.breaker",
+    "CircuitBreaker": "runnel.handling.breaker",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
-    "Delayed": "runnel.delayed",
-    "Event": "runnel.event",
-    "Events": "runnel.events",
-    "ExceptionPolicy": "runnel.policy",
+    "Delayed": "runnel.timing.delayed",
+    "Event": "runnel.handling.event",
+    "Events": "runnel.handling.events",
+    "ExceptionPolicy": "runnel.handling.policy",
     "Gzip": "runnel.records",
     "HandlerFailed": "runnel.errors",
     "JSONSerializer": "runnel.records",
     "LeaseLost": "runnel.errors",
     "Middleware": "runnel.interfaces",
-    "ParkRetry": "runnel.retry",
+    "ParkRetry": "runnel.handling.retry",
     "Processor": "runnel.processor",
     "Record": "runnel.records",
     "RecordError": "runnel.errors",
     "Reject": "runnel.errors",
-    "Retry": "runnel.retry",
+    "Retry": "runnel.handling.retry",
     "RetryLater": "runnel.errors",
     "RunnelError": "runnel.errors",
     "Serializer": "runnel.interfaces",
@@ -38,7 +38,7 @@ _HOMES = {
     "StoreUnavailable": "runnel.errors",
     "Stream": "runnel.stream",
     "StreamFull": "runnel.errors",
-    "SyncEvents": "runnel.threads",
+    "SyncEvents": "runnel.handling.threads",
     "TimedOut": "runnel.errors",
     "Worker": "runnel.worker",
     "Zstd": "runnel.records",

@@ -1,6 +1,4 @@
 from runnel.app import App
-from runnel.breaker import CircuitBreaker
-from runnel.delayed import Delayed
 from runnel.errors import (
     ConfigurationError,
     HandlerFailed,
@@ -15,15 +13,17 @@ from runnel.errors import (
     StreamFull,
     TimedOut,
 )
-from runnel.event import Event
-from runnel.events import Events
+from runnel.handling.breaker import CircuitBreaker
+from runnel.handling.event import Event
+from runnel.handling.events import Events
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.retry import ParkRetry, Retry
+from runnel.handling.threads import SyncEvents
 from runnel.interfaces import Compressor, Middleware, Serializer
-from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.records import LZ4, Gzip, JSONSerializer, Record, Zstd
-from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
-from runnel.threads import SyncEvents
+from runnel.timing.delayed import Delayed
 from runnel.version import __version__
 from runnel.worker import Worker
 

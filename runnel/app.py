@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
-from runnel.background import Background
-from runnel.breaker import CircuitBreaker
 from runnel.clock import Clock, Duration, SystemClock, seconds
 from runnel.connected import Connected
 from runnel.errors import ConfigurationError
+from runnel.handling.breaker import CircuitBreaker
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.retry import ParkRetry, Retry
 from runnel.interfaces import Middleware
-from runnel.policy import ExceptionPolicy
 from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
 from runnel.records import Serializer, is_primitive
-from runnel.retry import ParkRetry, Retry
 from runnel.settings import MEANINGLESS, load_settings, warn_meaningless
 from runnel.stream import Stream
+from runnel.timing.background import Background
 
 R = TypeVar("R")
 

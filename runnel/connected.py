@@ -8,13 +8,13 @@ import orjson
 from attrs import define, evolve, field
 
 from runnel.clock import Clock, DueTimes, io_timeout
-from runnel.delayed import Delayer
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.producer import Producer
 from runnel.settings import Settings
 from runnel.store.client import Redis, Store
 from runnel.store.keys import AppKeys
 from runnel.stream import Stream
+from runnel.timing.delayed import Delayer
 
 
 @define(eq=False)

@@ -14,6 +14,7 @@ def check_options(stream: Any) -> None:
     where = f"stream {stream.name!r}"
     if not stream.name:
         raise ConfigurationError("a stream needs a name")
+    check_name("stream", stream.name)
     if stream.partition_count < 1 or stream.partition_size < 1:
         raise ConfigurationError(f"{where}: partition_count and partition_size must be at least 1")
     if stream.overflow not in ("block", "reject", "drop_oldest"):
@@ -35,3 +36,13 @@ def field_names(record: type) -> list[str] | None:
         if (declared := getattr(record, attribute, None)) is not None:
             return [getattr(item, "name", item) for item in declared]
     return None
+
+
+def check_name(of: str, name: str) -> None:
+    """Refuse a name that cannot be written down for other workers.
+
+    Raises:
+        ConfigurationError: It is no valid Unicode.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ConfigurationError(f"{of} {name!r}: its name must be valid Unicode")

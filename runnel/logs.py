@@ -21,7 +21,7 @@ STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "t
 """What every record has; the rest was given as `extra`."""
 
 _OURS = str(Path(__file__).parent) + os.sep
-_DECODING = {_OURS + "event.py", _OURS + "events.py"}
+_DECODING = {str(Path(_OURS, "handling", "event.py")), str(Path(_OURS, "handling", "events.py"))}
 
 log = logging.getLogger("runnel.cli")
 """For what a command itself has to say."""

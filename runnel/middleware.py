@@ -13,8 +13,8 @@ from attrs import define
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, RecordError
-from runnel.event import Event
-from runnel.events import Events
+from runnel.handling.event import Event
+from runnel.handling.events import Events
 from runnel.interfaces import Middleware
 from runnel.records import Record, is_primitive
 from runnel.stream import Stream

@@ -6,14 +6,15 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from runnel.breaker import CircuitBreaker
 from runnel.errors import ConfigurationError
-from runnel.events import Events
+from runnel.fitness import check_name
+from runnel.handling.breaker import CircuitBreaker
+from runnel.handling.events import Events
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.retry import ParkRetry, Retry
+from runnel.handling.threads import InThreads
 from runnel.interfaces import Middleware
-from runnel.policy import ExceptionPolicy
-from runnel.retry import ParkRetry, Retry
 from runnel.stream import Stream
-from runnel.threads import InThreads
 
 ProcessorFunction = Callable[[Any], Any]
 
@@ -41,6 +42,7 @@ class ProcessorOptions:
     def __attrs_post_init__(self) -> None:
         if self.start not in ("earliest", "latest"):
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
+        check_name("processor", self.name)
         for name in ("lock_expiry", "max_parked", "max_crashes", "prefetch_count", "prefetch_bytes"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 from attrs import Attribute, converters, field, fields, frozen
 
-from runnel.breaker import CircuitBreaker
 from runnel.clock import seconds
 from runnel.errors import ConfigurationError
-from runnel.policy import ExceptionPolicy
+from runnel.handling.breaker import CircuitBreaker
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.retry import ParkRetry, Retry
 from runnel.records import Serializer
-from runnel.retry import ParkRetry, Retry
 
 MEANINGLESS = frozenset(
     {

@@ -11,13 +11,13 @@ from attrs import evolve, field, frozen
 from xxhash import xxh64_intdigest as xxh64
 
 from runnel.clock import Duration
-from runnel.delayed import Delayed, Delayer, Due, Shape, due
 from runnel.errors import ConfigurationError, RecordError, StreamFull
 from runnel.fitness import check_options
 from runnel.producer import MOST_BYTES, MOST_ENTRIES, Fate, Lane, Part, Producer
 from runnel.records import Codec, Serializer, default_hasher, key_bytes, make_codec
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Overflow, entry_id
+from runnel.timing.delayed import Delayed, Delayer, Due, Shape, due
 
 R = TypeVar("R")
 

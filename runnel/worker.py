@@ -15,7 +15,6 @@ from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.heap import settled_heap
-from runnel.hooks import hooked
 from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
@@ -30,6 +29,7 @@ from runnel.signals import Received
 from runnel.store import scripts
 from runnel.store.client import Store
 from runnel.store.scripts import Token
+from runnel.timing.hooks import hooked
 
 log = logging.getLogger(__name__)
 

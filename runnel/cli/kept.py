@@ -62,7 +62,7 @@ def _lister(where: Where, about: str) -> Callable[..., None]:
         json: Json = False,
         redis_url: RedisUrl = None,
     ) -> None:
-        from runnel.kept import as_json
+        from runnel.operations.kept import as_json
         from runnel.view.kept import print_kept
 
         found = _found(where, target, redis_url, partition, key, error, since, limit)
@@ -77,7 +77,7 @@ def _shower(where: Where, about: str) -> Callable[..., None]:
         import asyncio
 
         from runnel.discovery import app_of
-        from runnel.kept import as_json, find_one
+        from runnel.operations.kept import as_json, find_one
         from runnel.processor import Processor
         from runnel.view.kept import print_one
 
@@ -106,7 +106,7 @@ def _doer(where: Where, deed: str, done: str, about: str) -> Callable[..., None]
         json: Json = False,
         redis_url: RedisUrl = None,
     ) -> None:
-        from runnel import kept
+        from runnel.operations import kept
         from runnel.view.kept import print_kept
 
         carry_out: Callable[..., Awaitable[int]] = getattr(kept, deed)
@@ -135,7 +135,7 @@ def export(
     redis_url: RedisUrl = None,
 ) -> None:
     """Print dead letters as lines of JSON."""
-    from runnel.kept import as_line
+    from runnel.operations.kept import as_line
 
     for each in _found("dead", target, redis_url, partition, key, error, since, limit):
         typer.echo(as_line(each))
@@ -156,8 +156,8 @@ def _found(
     """What is chosen; shown, and then treated so, if it is wanted."""
     import asyncio
 
-    from runnel import kept
     from runnel.discovery import app_of
+    from runnel.operations import kept
     from runnel.processor import Processor
 
     processor = find(target, Processor, redis_url)

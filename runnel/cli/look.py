@@ -34,7 +34,7 @@ def status(target: AppTarget, json: Json = False, redis_url: RedisUrl = None) ->
     import asyncio
 
     from runnel.app import App
-    from runnel.status import as_json, read_status
+    from runnel.operations.status import as_json, read_status
     from runnel.view.tables import print_status
 
     found = asyncio.run(read_status(find(target, App, redis_url, looks=True)))
@@ -58,7 +58,7 @@ def lag(
     import asyncio
 
     from runnel.app import App
-    from runnel.status import check_lag, lag_as_json, read_status
+    from runnel.operations.status import check_lag, lag_as_json, read_status
     from runnel.view.tables import print_lag
 
     found = asyncio.run(read_status(find(target, App, redis_url, looks=True)))

@@ -53,8 +53,8 @@ def reset(
     import asyncio
 
     from runnel.discovery import app_of
+    from runnel.operations.reset import as_json, carry_out, make_plan
     from runnel.processor import Processor
-    from runnel.reset import as_json, carry_out, make_plan
     from runnel.view.tables import print_plan
 
     processor = find(target, Processor, redis_url, looks=True)
@@ -91,8 +91,8 @@ def release(
     import asyncio
 
     from runnel.discovery import app_of
+    from runnel.operations.release import carry_out, make_plan
     from runnel.processor import Processor
-    from runnel.release import carry_out, make_plan
     from runnel.view.tables import print_release
 
     processor = find(target, Processor, redis_url)
@@ -135,8 +135,8 @@ def delete(
     from runnel.app import App
     from runnel.discovery import app_of
     from runnel.errors import ConfigurationError
+    from runnel.operations.unregister import carry_out, make_plan
     from runnel.processor import Processor
-    from runnel.unregister import carry_out, make_plan
     from runnel.view.tables import print_removal
 
     if name is None:

@@ -27,8 +27,8 @@ def send(
     """Send one record, and print the id of its event."""
     import asyncio
 
-    from runnel.bulk import parse
     from runnel.discovery import app_of
+    from runnel.operations.bulk import parse
     from runnel.stream import Stream
 
     stream = find(target, Stream, redis_url)
@@ -58,10 +58,10 @@ def sendmany(
     """
     import asyncio
 
-    from runnel.account import NO_LINES, Lines
-    from runnel.bulk import send_lines
     from runnel.cli.progress import progress
     from runnel.discovery import app_of
+    from runnel.operations.account import NO_LINES, Lines
+    from runnel.operations.bulk import send_lines
     from runnel.stream import Stream
 
     stream = find(target, Stream, redis_url)

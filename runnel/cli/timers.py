@@ -40,9 +40,9 @@ def show(
     """Show the app's jobs, with their next due times, and its delayed events, in the order in which they are due."""
     import asyncio
 
-    from runnel import timers
     from runnel.app import App
     from runnel.discovery import discover
+    from runnel.timing import timers
     from runnel.view.timers import print_timers
 
     app = find(target, App, redis_url, looks=True)
@@ -71,9 +71,9 @@ def cancel(
     """Take delayed events back that are not in the log yet: those given, or all of a stream or key."""
     import asyncio
 
-    from runnel import timers
     from runnel.app import App
     from runnel.errors import ConfigurationError
+    from runnel.timing import timers
     from runnel.view.timers import print_cancelling
 
     if not (ids or stream or key):

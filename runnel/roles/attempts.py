@@ -2,7 +2,7 @@
 
 from attrs import define
 
-from runnel.position import Position
+from runnel.handling.position import Position
 
 
 @define

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from attrs import define, field
 
 from runnel.errors import StoreUnavailable, WorkerCrashed
-from runnel.position import before
+from runnel.handling.position import before
 from runnel.roles.failing import goes_on
 from runnel.roles.lease import Lease
 from runnel.roles.parking import key_with, load

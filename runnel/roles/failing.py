@@ -4,7 +4,7 @@ import logging
 
 from runnel.actors import Directive
 from runnel.errors import RunnelError
-from runnel.policy import ExceptionPolicy
+from runnel.handling.policy import ExceptionPolicy
 from runnel.roles.lease import Lease
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from typing import Literal
 
 from attrs import define, field
 
-from runnel.breaker import Circuit
 from runnel.clock import Clock
 from runnel.errors import Reject
-from runnel.policy import ExceptionPolicy
+from runnel.handling.breaker import Circuit
+from runnel.handling.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.lease import Lease
 

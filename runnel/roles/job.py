@@ -10,10 +10,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, Directive, OneForOne
-from runnel.calling import call
 from runnel.errors import StoreError
-from runnel.jobs import Job, Progress, Run, decide, shown
+from runnel.handling.calling import call
 from runnel.roles.timeline import SYNC, Timeline
+from runnel.timing.jobs import Job, Progress, Run, decide, shown
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from aiorwlock import RWLock
 from attrs import define, field
 
-from runnel.position import Position
+from runnel.handling.position import Position
 from runnel.processor import Processor
 from runnel.roles.parking import Parking, Replay
 from runnel.store import scripts

@@ -10,8 +10,8 @@ from math import inf
 
 from attrs import define, evolve, field, frozen
 
-from runnel.failed import behind, field_of, restored
-from runnel.position import Position
+from runnel.handling.failed import behind, field_of, restored
+from runnel.handling.position import Position
 from runnel.store.link import Link
 from runnel.store.moves import Hold, Move, Park, Unpark
 from runnel.store.scripts import ParkedNow, Tries

@@ -13,12 +13,12 @@ from typing import Any
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
-from runnel.alarm import Alarm, outcome
 from runnel.errors import RecordError
-from runnel.events import Events
-from runnel.policy import ExceptionPolicy
-from runnel.position import Position
-from runnel.retry import pause
+from runnel.handling.alarm import Alarm, outcome
+from runnel.handling.events import Events
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.position import Position
+from runnel.handling.retry import pause
 from runnel.roles.attempts import Attempts
 from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty

@@ -11,9 +11,9 @@ from attrs import define, field
 from runnel.actors import ActorRef
 from runnel.clock import Clock
 from runnel.errors import StoreUnavailable
-from runnel.failed import kept
-from runnel.policy import ExceptionPolicy
-from runnel.retry import park_wait
+from runnel.handling.failed import kept
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.retry import park_wait
 from runnel.roles.committer import CommitterMessage, Settle
 from runnel.roles.gate import Gate
 from runnel.roles.lease import Lease

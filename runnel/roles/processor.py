@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
 from runnel.errors import HandlerFailed, WorkerCrashed
-from runnel.policy import ExceptionPolicy
+from runnel.handling.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle

@@ -14,13 +14,13 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef, Backoff, OneForOne
 from runnel.clock import DueTimes
 from runnel.errors import ActorStopped, MailboxFull
-from runnel.jobs import Job, Progress
 from runnel.roles.job import Look, Task, TimedJob
 from runnel.roles.promoter import Promoter
 from runnel.roles.timeline import Lead, LeadersLine, OwnLine, Timeline
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.scripts import Token
+from runnel.timing.jobs import Job, Progress
 
 FOR_EVER = 2**31
 """Restarts: a job that fails goes on."""

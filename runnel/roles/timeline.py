@@ -9,13 +9,13 @@ from typing import Protocol
 from attrs import define, evolve, field, frozen
 
 from runnel.clock import Clock, DueTimes
-from runnel.jobs import Job, Progress
-from runnel.schedule import Every, Schedule
 from runnel.store import timing
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.scripts import Token
 from runnel.store.timing import Tick
+from runnel.timing.jobs import Job, Progress
+from runnel.timing.schedule import Every, Schedule
 
 SYNC = 10.0
 """Seconds after which a leader's job asks the server for its time again, at the latest: clocks are set."""

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runnel.kept import Kept
+from runnel.operations.kept import Kept
 from runnel.view.tables import UNCUT, age
 
 

@@ -9,11 +9,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runnel.position import id_parts
-from runnel.release import ReleasePlan
-from runnel.reset import HIGHEST_SEQUENCE, Move, Plan
-from runnel.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
-from runnel.unregister import RemovalPlan
+from runnel.handling.position import id_parts
+from runnel.operations.release import ReleasePlan
+from runnel.operations.reset import HIGHEST_SEQUENCE, Move, Plan
+from runnel.operations.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
+from runnel.operations.unregister import RemovalPlan
 
 UNCUT = 10_000
 """Columns of what is no terminal: whoever reads it gets each row as a line, uncut."""

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runnel.timers import Clockwork, Waiting, when
+from runnel.timing.timers import Clockwork, Waiting, when
 
 
 def print_timers(jobs: Sequence[Clockwork], events: Sequence[Waiting], total: int) -> None:

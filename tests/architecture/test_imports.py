@@ -21,11 +21,8 @@ LAYERS: list[set[str]] = [
     {"errors", "clock", "version", "signals"},
     {"actors", "records", "store"},
     {
-        *("connected", "background", "jobs", "schedule", "delayed", "calling", "hooks", "heap", "fitness", "timers"),
-        *("app", "stream", "processor", "event", "events", "producer", "position", "settings", "policy", "interfaces"),
-        *("assignment", "breath", "alarm", "pipeline", "retry", "breaker", "failed", "source"),
-        *("threads", "crossing", "progress"),
-        *("discovery", "middleware", "status", "reset", "unregister", "release", "kept", "bulk", "account", "logs"),
+        *("app", "connected", "discovery", "stream", "producer", "fitness", "processor", "middleware", "interfaces"),
+        *("handling", "timing", "operations", "assignment", "settings", "logs", "heap"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
     {"roles"},

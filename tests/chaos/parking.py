@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from runnel.errors import StoreError
-from runnel.kept import Choice, find, release_parked
+from runnel.operations.kept import Choice, find, release_parked
 from runnel.processor import Processor
 from tests.chaos import checks
 from tests.chaos.faults import FAULTS, STEP

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runnel import App, Record, RecordError, StoreRefused, StoreUnavailable
-from runnel.delayed import Delayed
+from runnel.timing.delayed import Delayed
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale
 from tests.integration.test_jobs import actor, working

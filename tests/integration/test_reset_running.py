@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from runnel import App, Events, Record, Worker
-from runnel.reset import carry_out, make_plan
-from runnel.status import read_status
+from runnel.operations.reset import carry_out, make_plan
+from runnel.operations.status import read_status
 from tests.servers import Server
 from tests.support import wait_until
 

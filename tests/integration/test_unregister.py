@@ -4,8 +4,8 @@ import pytest
 
 from runnel import App, Record
 from runnel.errors import StillOwned
+from runnel.operations.unregister import carry_out, make_plan
 from runnel.store import scripts
-from runnel.unregister import carry_out, make_plan
 from tests.servers import Server
 
 

@@ -1,6 +1,6 @@
 """What is said of lines when sending has to stop."""
 
-from runnel.account import NO_LINES, Account, Lines
+from runnel.operations.account import NO_LINES, Account, Lines
 from runnel.producer import Fate
 
 SENT: Fate = "in the log"

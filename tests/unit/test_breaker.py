@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnel import CircuitBreaker, ConfigurationError
-from runnel.breaker import Circuit
+from runnel.handling.breaker import Circuit
 
 KEYS = [b"%d" % n for n in range(100)]
 

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from runnel import App, ConfigurationError
-from runnel.jobs import Job, Progress, Run, Wait, decide
-from runnel.schedule import Cron, Every
+from runnel.timing.jobs import Job, Progress, Run, Wait, decide
+from runnel.timing.schedule import Cron, Every
 
 
 async def nightly() -> None:

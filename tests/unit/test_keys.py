@@ -9,12 +9,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from runnel import App, ConfigurationError, Events, Record
 from runnel.store import membership, moves, scripts, timing
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.scripts import SCRIPTS, Call, Token
 
 TRICKY = ":{}~%./-_ 0199\x00\né\U0001f600\ud800"
 names = st.text(st.sampled_from(TRICKY) | st.characters(), min_size=1, max_size=8)
+declared = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+"""Names that streams and processors may have."""
+
 partitions = st.builds(PartitionKeys, names, names, st.integers(0, 12))
 
 SAFE = set(string.ascii_letters + string.digits + "_.-%")
@@ -138,7 +142,7 @@ def test_every_script_keeps_to_one_slot(keys: PartitionKeys, name: str) -> None:
         assert len(set(call.keys)) == len(call.keys)
 
 
-@given(names, names, names)
+@given(names, declared, declared)
 def test_the_keys_of_an_app_are_in_one_slot(app: str, stream: str, name: str) -> None:
     assert len({key_slot(key) for key in keys_of_app(AppKeys(app), stream, name)}) == 1
     for call in calls_of_app(AppKeys(app), stream, name):
@@ -173,3 +177,19 @@ def test_keys_are_spelled_as_documented() -> None:
 
 def test_partitions_of_a_stream_spread_over_slots() -> None:
     assert len({key_slot(PartitionKeys("shop", "orders", n).log) for n in range(16)}) > 12
+
+
+
+class Thing(Record):
+    number: int
+
+
+def test_names_are_valid_unicode() -> None:
+    app = App("shop")
+    with pytest.raises(ConfigurationError, match="valid Unicode"):
+        app.stream("orders \ud800", record=Thing, partition_by="number")
+
+    async def till(events: Events[Thing]) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="valid Unicode"):
+        app.processor(app.stream("orders", record=Thing, partition_by="number"), name="till \ud800")(till)

@@ -11,9 +11,9 @@ from attrs import define, field
 from runnel import App, Middleware, Record
 from runnel.clock import ManualClock
 from runnel.errors import ConfigurationError, RecordError, RunnelError
-from runnel.events import Events
+from runnel.handling.events import Events
+from runnel.handling.position import Position
 from runnel.middleware import LoggingMiddleware, RateLimitMiddleware
-from runnel.position import Position
 from tests.support import wait_until
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnel.position import Position
+from runnel.handling.position import Position
 from runnel.store.moves import LARGEST, MOST, Bury
 
 

@@ -8,8 +8,8 @@ from attrs import define, field
 
 from runnel import LeaseLost, TimedOut
 from runnel.clock import ManualClock
-from runnel.position import Position
-from runnel.progress import MOST, PACE, Chunk, Progress
+from runnel.handling.position import Position
+from runnel.handling.progress import MOST, PACE, Chunk, Progress
 
 
 @define(eq=False)

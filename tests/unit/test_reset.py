@@ -3,7 +3,7 @@
 import pytest
 
 from runnel.errors import ConfigurationError
-from runnel.reset import HIGHEST_SEQUENCE, Target, check_id, move, parse_target
+from runnel.operations.reset import HIGHEST_SEQUENCE, Target, check_id, move, parse_target
 from runnel.store.keys import PartitionKeys
 from tests.unit.looks import seen
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from runnel import App, CircuitBreaker, ConfigurationError, ParkRetry, Record, Reject, Retry, RetryLater, TimedOut
-from runnel.alarm import Alarm, timed
 from runnel.clock import ManualClock
-from runnel.retry import park_wait, pause
+from runnel.handling.alarm import Alarm, timed
+from runnel.handling.retry import park_wait, pause
 from tests.support import wait_until
 
 TWICE = Retry(attempts=2, backoff=1, jitter=0)

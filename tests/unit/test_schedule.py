@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnel.errors import ConfigurationError
-from runnel.schedule import Cron, Every, Schedule
+from runnel.timing.schedule import Cron, Every, Schedule
 
 LONDON, LORD_HOWE, APIA = ZoneInfo("Europe/London"), ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Pacific/Apia")
 

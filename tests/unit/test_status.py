@@ -8,7 +8,7 @@ from attrs import evolve
 from rich.console import Console
 
 from runnel.errors import LagTooHigh
-from runnel.status import ProcessorStatus, Status, check_lag, lag, oldest_age, partition_status
+from runnel.operations.status import ProcessorStatus, Status, check_lag, lag, oldest_age, partition_status
 from runnel.view.tables import age, status_view
 from tests.unit.looks import seen
 

@@ -10,7 +10,7 @@ from attrs import define, field
 from rich.console import Console
 
 from runnel import CircuitBreaker, ParkRetry, Reject, Retry
-from runnel.status import read_status
+from runnel.operations.status import read_status
 from runnel.view.tables import status_view
 from runnel.worker import Worker
 from tests.integration.faults.harness import World

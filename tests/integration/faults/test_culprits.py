@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runnel import Event
-from runnel.status import read_status
+from runnel.operations.status import read_status
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale, declare_stream, make_app
 from tests.integration.faults.test_parking import committed, even, nothing_parked, odd, release, released_keys, send

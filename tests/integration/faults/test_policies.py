@@ -8,7 +8,7 @@ import pytest
 
 from runnel import Reject, Retry
 from runnel.actors.snapshot import State
-from runnel.release import carry_out, make_plan
+from runnel.operations.release import carry_out, make_plan
 from tests.integration.faults.harness import World
 from tests.integration.faults.ledger import Order
 from tests.integration.faults.shop import Sale

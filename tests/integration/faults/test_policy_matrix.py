@@ -12,7 +12,7 @@ import pytest
 from attrs import define, field
 
 from runnel.errors import HandlerFailed
-from runnel.release import carry_out, make_plan
+from runnel.operations.release import carry_out, make_plan
 from runnel.store import moves
 from runnel.store.scripts import Call
 from tests.integration.faults.harness import World

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runnel.errors import StoreRefused
-from runnel.status import lag
+from runnel.operations.status import lag
 from runnel.store import scripts
 from runnel.store.scripts import Acquired, Appended, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench

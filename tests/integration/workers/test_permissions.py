@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runnel.errors import StoreRefused
-from runnel.status import read_status
+from runnel.operations.status import read_status
 from tests.integration.faults.harness import World
 from tests.integration.workers.crew import crew_of
 from tests.servers import KINDS, Kind, Server

@@ -7,7 +7,7 @@ import pytest
 
 from runnel import App, CircuitBreaker, ExceptionPolicy, Record, Reject
 from runnel.clock import ManualClock
-from runnel.position import Position
+from runnel.handling.position import Position
 from runnel.roles.gate import GIVE_WAY, LOOK, Gate
 from runnel.roles.lease import Lease
 from runnel.roles.parking import Replay

@@ -14,12 +14,12 @@ from attrs import define, field
 from runnel.actors import ActorRef, ActorSystem, Backoff, OneForOne
 from runnel.clock import DueTimes, ManualClock
 from runnel.errors import StoreUnavailable
-from runnel.jobs import Job, Progress
 from runnel.roles.job import Look, Task, TimedJob
 from runnel.roles.timeline import Lead, LeadersLine, OwnLine, Timeline
-from runnel.schedule import Cron, Every, Schedule
 from runnel.store.keys import AppKeys
 from runnel.store.scripts import Token
+from runnel.timing.jobs import Job, Progress
+from runnel.timing.schedule import Cron, Every, Schedule
 from tests.support import wait_until
 
 TOKEN = Token(b"1", b"n")

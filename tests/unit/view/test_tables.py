@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from runnel.reset import HIGHEST_SEQUENCE, Move, Plan, Target
+from runnel.operations.reset import HIGHEST_SEQUENCE, Move, Plan, Target
 from runnel.store.keys import PartitionKeys
 from runnel.view.tables import cursor, plan_view
 

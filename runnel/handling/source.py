@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from runnel.alarm import Alarm
 from runnel.clock import Clock
 from runnel.errors import RecordError
-from runnel.position import Position
+from runnel.handling.alarm import Alarm
+from runnel.handling.position import Position
 
 
 class Source(Protocol):

@@ -8,7 +8,7 @@ from attrs import asdict, evolve, field, frozen
 
 from runnel.app import App
 from runnel.errors import LagTooHigh, StoreError
-from runnel.position import before, id_parts
+from runnel.handling.position import before, id_parts
 from runnel.store import membership, scripts
 from runnel.store.link import Link
 from runnel.store.membership import Roll

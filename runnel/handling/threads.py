@@ -14,11 +14,11 @@ from typing import Any, Generic, TypeVar
 from attrs import define, field
 
 from runnel.clock import Duration
-from runnel.crossing import Crossing, wait_for
 from runnel.errors import ConfigurationError
-from runnel.event import Event
-from runnel.events import Batches, Events
-from runnel.progress import Chunk, Progress
+from runnel.handling.crossing import Crossing, wait_for
+from runnel.handling.event import Event
+from runnel.handling.events import Batches, Events
+from runnel.handling.progress import Chunk, Progress
 
 R = TypeVar("R")
 T = TypeVar("T")

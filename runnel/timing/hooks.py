@@ -4,10 +4,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from runnel.background import Background
-from runnel.calling import call_here
 from runnel.clock import io_timeout
 from runnel.errors import StartFailed
+from runnel.handling.calling import call_here
+from runnel.timing.background import Background
 
 log = logging.getLogger(__name__)
 

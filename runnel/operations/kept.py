@@ -13,12 +13,12 @@ from attrs import evolve, frozen
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, StoreError
-from runnel.failed import ATTEMPTS, ERROR, FAILED_AT, TRACEBACK, WORKER, field_of, restored
-from runnel.policy import ExceptionPolicy
-from runnel.position import id_parts
+from runnel.handling.failed import ATTEMPTS, ERROR, FAILED_AT, TRACEBACK, WORKER, field_of, restored
+from runnel.handling.policy import ExceptionPolicy
+from runnel.handling.position import id_parts
+from runnel.operations.release import chosen_partitions
+from runnel.operations.reset import moment
 from runnel.processor import Processor, ProcessorOptions
-from runnel.release import chosen_partitions
-from runnel.reset import moment
 from runnel.store import moves
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Call, ParkedNow, Tries

@@ -15,7 +15,7 @@ from xxhash import xxh64_intdigest
 
 from runnel.clock import Duration, seconds
 from runnel.errors import ConfigurationError
-from runnel.schedule import Cron, Every, Schedule
+from runnel.timing.schedule import Cron, Every, Schedule
 
 Misfire = Literal["skip", "once", "all"]
 JobFunction = Callable[..., Any]

@@ -6,8 +6,8 @@ from attrs import frozen
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, StoreError
+from runnel.operations.status import PartitionStatus, look, partition_status
 from runnel.processor import Processor
-from runnel.status import PartitionStatus, look, partition_status
 from runnel.store import moves
 from runnel.store.keys import PartitionKeys
 

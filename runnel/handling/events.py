@@ -11,15 +11,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Generic, TypeVar
 
-from runnel.alarm import timed
-from runnel.breath import BREATH, Breath, breathe
 from runnel.clock import Clock, Duration, seconds
 from runnel.errors import ConfigurationError, RecordError, RunnelError
-from runnel.event import Event
+from runnel.handling.alarm import timed
+from runnel.handling.breath import BREATH, Breath, breathe
+from runnel.handling.event import Event
+from runnel.handling.pipeline import Pipeline, pause
+from runnel.handling.position import Position
+from runnel.handling.source import Source
 from runnel.interfaces import Middleware
-from runnel.pipeline import Pipeline, pause
-from runnel.position import Position
-from runnel.source import Source
 from runnel.stream import Stream
 
 R = TypeVar("R")

@@ -14,8 +14,8 @@ from typing import Any
 
 from runnel.clock import Clock
 from runnel.errors import ConfigurationError, RunnelError, StoreError, StreamFull
+from runnel.handling.position import Position
 from runnel.interfaces import Middleware
-from runnel.position import Position
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from attrs import frozen
 
 from runnel.app import App
 from runnel.errors import ConfigurationError
-from runnel.jobs import Job, shown
-from runnel.schedule import Cron
 from runnel.store import timing
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
 from runnel.store.timing import Aside
 from runnel.stream import KEY
+from runnel.timing.jobs import Job, shown
+from runnel.timing.schedule import Cron
 
 PAGE = 100
 

@@ -6,11 +6,11 @@ The thread counts, and the event loop moves the position: a number that only the
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from runnel.breath import BREATH, breathe
 from runnel.clock import Timer
-from runnel.crossing import Crossing, lost
 from runnel.errors import RecordError, TimedOut
-from runnel.source import Source
+from runnel.handling.breath import BREATH, breathe
+from runnel.handling.crossing import Crossing, lost
+from runnel.handling.source import Source
 
 T = TypeVar("T")
 

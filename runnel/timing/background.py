@@ -6,8 +6,8 @@ from typing import TypeVar, overload
 
 from runnel.clock import Duration, seconds
 from runnel.errors import ConfigurationError
-from runnel.jobs import Job, JobFunction, Misfire, check_function, cron, every
 from runnel.settings import Settings
+from runnel.timing.jobs import Job, JobFunction, Misfire, check_function, cron, every
 
 F = TypeVar("F", bound=JobFunction)
 

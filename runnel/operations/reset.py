@@ -12,9 +12,9 @@ import orjson
 from attrs import frozen
 
 from runnel.errors import ConfigurationError, StoreError
-from runnel.position import before, id_parts
+from runnel.handling.position import before, id_parts
+from runnel.operations.status import lag, look
 from runnel.processor import Processor
-from runnel.status import lag, look
 from runnel.store import scripts
 from runnel.store.client import Store
 from runnel.store.keys import PartitionKeys

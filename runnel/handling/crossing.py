@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from runnel.errors import LeaseLost
-from runnel.position import Position
+from runnel.handling.position import Position
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from runnel.crossing import Crossing
+from runnel.handling.crossing import Crossing
 
 
 async def call(function: Callable[[], Any], name: str) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, StillOwned, StoreError
-from runnel.status import lag, look
+from runnel.operations.status import lag, look
 from runnel.store import scripts
 from runnel.store.client import Store
 from runnel.store.keys import PartitionKeys

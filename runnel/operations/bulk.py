@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from runnel.account import NO_LINES, Account, Lines
 from runnel.errors import ConfigurationError, RecordError, RunnelError, StreamFull
+from runnel.operations.account import NO_LINES, Account, Lines
 from runnel.records.making import build
 from runnel.stream import Stream, prepare
 
