@@ -1,8 +1,9 @@
 """Runnel: distributed, strictly ordered event processing on Redis Streams, with an asyncio actor runtime.
 
-An event goes `Stream.send` (stream.py) → producer.py → the log (store/lua/append.lua) → reader → partition → your
-function, over handling/events.py → committer → store/lua/commit.lua. The actors are in roles/, wired by worker.py; their kernel,
-which knows nothing of Redis, is actors/. errors.py is the tree of errors.
+An event goes `Stream.send` (stream.py) → producer.py → the log (store/lua/append.lua) → reader → partition → your function,
+over handling/events.py → committer → store/lua/commit.lua. The actors are in roles/, wired by worker.py; their kernel, which
+knows nothing of Redis, is actors/. What runs by the clock is declared in timing/, what operators do is in operations/.
+errors.py is the tree of errors.
 
 Names are imported when first used, so that `runnel --help` answers at once; `__init__.pyi` says the same to type checkers.
 """
