@@ -19,41 +19,35 @@ class Alarm:
     Args:
         clock: By which the time is measured.
         limit: Seconds that an event, or a batch, may take.
+
+    Attributes:
+        since: When the function got what is out; None: nothing is. Who hands out events one by one sets it himself.
+        rang: Whether the function was interrupted: it has failed with `error`, even if it comes back for more.
     """
 
     def __init__(self, clock: Clock, limit: float) -> None:
         self._clock = clock
         self._limit = limit
         self._task = asyncio.current_task()
-        self._since: float | None = None
+        self.since: float | None = None
         self._timer: Timer | None = None
-        self._rang = False
+        self.rang = False
 
     def begin(self) -> None:
         """The function gets an event."""
-        self._since = self._clock.monotonic()
+        self.since = self._clock.monotonic()
         if self._timer is None:
             self._timer = self._clock.call_later(self._limit, self._look)
-
-    def next(self, moment: float) -> None:
-        """The function comes back, at this moment, and gets the next one.
-
-        Raises:
-            TimedOut: It was interrupted, and swallowed that.
-        """
-        if self._rang:
-            raise self._error()
-        self._since = moment
 
     def pause(self) -> None:
         """The function has come back, and nothing is out for now.
 
         Raises:
-            TimedOut: As `next`.
+            TimedOut: It was interrupted, and swallowed that.
         """
-        if self._rang:
-            raise self._error()
-        self._since = None
+        if self.rang:
+            raise self.error()
+        self.since = None
 
     def verdict(self, interrupted: bool) -> TimedOut | None:
         """The function has ended: why, if it was interrupted and nobody else wants it to end.
@@ -61,26 +55,27 @@ class Alarm:
         Args:
             interrupted: Whether it ended with a `CancelledError`.
         """
-        self._since = None
+        self.since = None
         if self._timer is not None:
             self._timer.cancel()
-        if not self._rang or self._task is None:
+        if not self.rang or self._task is None:
             return None
         others = self._task.uncancel()
-        return None if interrupted and others else self._error()
+        return None if interrupted and others else self.error()
 
     def _look(self) -> None:
         self._timer = None
-        if self._since is None or self._task is None:
+        if self.since is None or self._task is None:
             return  # the next event sets it again
-        left = self._since + self._limit - self._clock.monotonic()
+        left = self.since + self._limit - self._clock.monotonic()
         if left > 0:
             self._timer = self._clock.call_later(left, self._look)
         else:
-            self._rang = True
+            self.rang = True
             self._task.cancel()
 
-    def _error(self) -> TimedOut:
+    def error(self) -> TimedOut:
+        """What it fails with that took too long."""
         return TimedOut(f"took longer than {self._limit:g} s")
 
 

@@ -107,7 +107,9 @@ class Events(Generic[R]):
                 yield record
                 moment = now()
                 if alarm is not None:
-                    alarm.next(moment)
+                    if alarm.rang:
+                        raise alarm.error()
+                    alarm.since = moment
                 position.at = at + 1
                 if not position.dirty:
                     position.mark()
