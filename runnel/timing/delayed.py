@@ -145,6 +145,9 @@ class Delayer:
                     first = list({chunk.keys: chunk for chunk in reversed(chunks)}.values())
                     chunks = [chunk for chunk in chunks if chunk not in first]
                     found |= await self._exchange(first, shape, due, give_up)
+                if any(delayed._number == 1 for delayed in found.values()):  # the server may have lost what was noted
+                    self._noted.discard(stream)
+                    await self._note(stream, partitions)
         except TimeoutError:
             raise StoreUnavailable(f"the server did not answer within {timeout:g} s") from None
         return [found[place] for place in range(len(entries))]
