@@ -193,6 +193,19 @@ async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_send_timeo
     await app.close()
 
 
+async def test_the_first_one_of_a_stream_too_waits_for_a_server_that_is_away(own_server: Any) -> None:
+    server: Server = own_server()
+    app = App("shop", redis_url=server.url)
+    orders = orders_of(app)
+    await app.delayer_for(orders)
+    server.kill()
+    sending = asyncio.ensure_future(orders.send(Order(key=1), delay=60))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(server.start)
+    assert len(await sending) == 1
+    await app.close()
+
+
 async def test_a_full_server_refuses(app: App, valkey: Server) -> None:
     orders = orders_of(app)
     await orders.send(Order(key=1), delay=60)
