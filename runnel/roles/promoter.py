@@ -84,19 +84,23 @@ class Promoter(Actor[Look]):
     async def _promote(self, partitions: Sequence[PartitionKeys]) -> float | None:
         """Move all that is due; seconds until the next is, of those that have room, or None."""
         waits: list[float] = []
+        refused: StoreError | None = None  # one partition holds up no other
         while partitions and not self.is_stopping:
             more = []
             calls: list[Call[Any]] = [timing.promote(keys, ahead=self.due_times.ahead) for keys in partitions]
             answers: list[Promoted | StoreError] = await self.link.run(calls)
             for keys, answer in zip(partitions, answers, strict=True):
                 if isinstance(answer, StoreError):
-                    raise answer
+                    refused = answer
+                    continue
                 self._note(keys, answer)
                 if answer.wait == 0 and answer.holder is None:
                     more.append(keys)
                 elif answer.wait is not None and answer.holder is None:
                     waits.append(answer.wait)
             partitions = more
+        if refused is not None:
+            raise refused
         return min(waits, default=None)
 
     def _note(self, keys: PartitionKeys, answer: Promoted) -> None:

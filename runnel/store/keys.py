@@ -80,7 +80,7 @@ class PartitionKeys:
         return self.parked(processor), self.parked_keys(processor), self.released_keys(processor), self.tries(processor)
 
     def producer(self, producer: str) -> bytes:
-        """hash, expires: the last sequence that a producer appended, or put aside, and what it was answered"""
+        """hash, expires: the last sequence that a producer appended, or put aside, or a cancelling, and what it was answered"""
         return f"{self.tag}:producer:{encoded(producer)}".encode()
 
 

@@ -5,6 +5,7 @@ let due times pass. Leases never look at that.
 """
 
 import math
+import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -142,9 +143,10 @@ def promote(keys: PartitionKeys, *, ahead: float = 0.0, most: int = MOST, most_b
 
 
 def cancel(keys: PartitionKeys, numbers: Sequence[int]) -> Call[int]:
-    """Take delayed events back; how many of them were not in the log yet."""
-    args = tuple(b"%016d" % number for number in numbers)
-    return Call(SCRIPTS["cancel"], (keys.delayed, keys.delayed_entries), args, int)
+    """Take delayed events back; how many of them were not in the log yet. Sent again, the call is answered as before."""
+    args = (b"60000", *(b"%016d" % number for number in numbers))
+    mark = keys.producer(f"{secrets.token_hex(8)}.cancel")
+    return Call(SCRIPTS["cancel"], (keys.delayed, keys.delayed_entries, mark), args, int)
 
 
 def delayed(

@@ -23,6 +23,9 @@ from runnel.store.timing import PutAside
 MOST_ENTRIES, MOST_BYTES = 500, 2**20
 """What one call may hold: a script holds up the server while it runs."""
 
+RETRY = 0.1
+"""Seconds until the server is asked again when it is away."""
+
 LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 Entry = tuple[PartitionKeys, Sequence[bytes]]
@@ -139,12 +142,15 @@ class Delayer:
         give_up = self._clock.monotonic() + timeout
         try:
             async with io_timeout(timeout), self._turn:
-                await self._note(stream, partitions)
+                await self._note(stream, partitions, give_up)
                 found: dict[int, Delayed] = {}
                 while chunks:  # at most one of each partition at once, or a later one could go in before
                     first = list({chunk.keys: chunk for chunk in reversed(chunks)}.values())
                     chunks = [chunk for chunk in chunks if chunk not in first]
                     found |= await self._exchange(first, shape, due, give_up)
+                if any(delayed._number == 1 for delayed in found.values()):  # the server may have lost what was noted
+                    self._noted.discard(stream)
+                    await self._note(stream, partitions, give_up)
         except TimeoutError:
             raise StoreUnavailable(f"the server did not answer within {timeout:g} s") from None
         return [found[place] for place in range(len(entries))]
@@ -154,11 +160,16 @@ class Delayer:
         cancelled = await self._link.call(timing.cancel(keys, [number]), patience=5)
         return cancelled > 0
 
-    async def _note(self, stream: str, partitions: int) -> None:
+    async def _note(self, stream: str, partitions: int, give_up: float) -> None:
         """Let workers know that there is something to look after, before there is."""
-        if stream not in self._noted:
-            await self._link.command("HSET", self._app.delaying, stream, partitions)
-            self._noted.add(stream)
+        while stream not in self._noted:
+            try:
+                await self._link.command("HSET", self._app.delaying, stream, partitions)
+                self._noted.add(stream)
+            except StoreUnavailable:
+                if self._clock.monotonic() + RETRY > give_up:
+                    raise
+                await self._clock.sleep(RETRY)
 
     async def _exchange(self, chunks: Sequence[_Chunk], shape: Shape, due: Due, give_up: float) -> dict[int, Delayed]:
         calls = [self._call(chunk, shape, due) for chunk in chunks]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from runnel import App, Record, RecordError, StoreRefused, StoreUnavailable
+from runnel.roles.promoter import Promoter
+from runnel.roles.timeline import Lead
 from runnel.timing.delayed import Delayed
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import Sale
@@ -191,6 +193,19 @@ async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_send_timeo
     await app.close()
 
 
+async def test_the_first_one_of_a_stream_too_waits_for_a_server_that_is_away(own_server: Any) -> None:
+    server: Server = own_server()
+    app = App("shop", redis_url=server.url)
+    orders = orders_of(app)
+    await app.delayer_for(orders)
+    server.kill()
+    sending = asyncio.ensure_future(orders.send(Order(key=1), delay=60))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(server.start)
+    assert len(await sending) == 1
+    await app.close()
+
+
 async def test_a_full_server_refuses(app: App, valkey: Server) -> None:
     orders = orders_of(app)
     await orders.send(Order(key=1), delay=60)
@@ -215,7 +230,39 @@ async def test_one_that_is_cancelled_never_comes(app: App) -> None:
         assert not await third.cancel()
 
 
+async def test_one_whose_cancelling_was_answered_in_vain_counts_as_cancelled(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = orders_of(app)
+    [event] = await orders.send(Order(key=1), delay=60)
+    connection, lost = (await app.delayer_for(orders))._link._connection, [1]
+    read = connection.read_response
+
+    async def loses(*args: Any, **options: Any) -> Any:
+        answer = await read(*args, **options)
+        if lost[0] > 0 and isinstance(answer, int):
+            lost[0] -= 1
+            raise ConnectionResetError("lost")
+        return answer
+
+    monkeypatch.setattr(connection, "read_response", loses)
+    assert await event.cancel()
+    assert lost == [0]
+    assert not await event.cancel()
+
+
 # ── moving ──
+
+
+async def test_what_is_sent_after_the_server_has_lost_everything_comes(app: App) -> None:
+    """The sender goes on, and had let workers know of the stream only once."""
+    orders = orders_of(app)
+    await orders.send(Order(key=1, number=1), delay=0.05)
+    await app.redis.flushall()
+    await orders.send(Order(key=1, number=2), delay=0.05)
+    async with working(keep_awake(app)):
+        await wait_until(lambda: count_is(app, orders, 1))
+    assert await numbers(app, orders) == [2]
 
 
 async def test_any_worker_of_the_app_moves_them_also_of_streams_that_it_does_not_know(app: App, valkey: Server) -> None:
@@ -225,6 +272,23 @@ async def test_any_worker_of_the_app_moves_them_also_of_streams_that_it_does_not
     async with working(keep_awake(App("shop", redis_url=valkey.url))):
         await wait_until(lambda: count_is(app, orders, 1))
     assert await numbers(app, orders) == [5]
+
+
+async def test_a_partition_that_refuses_them_holds_up_no_other(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is due in the others comes at one look."""
+    orders = orders_of(app)
+    await orders.send(*(Order(key=n % 8) for n in range(4000)), delay=0)
+    redis: Any = app.redis
+    broken, *others = [keys for keys in orders.partitions if await redis.zcard(keys.delayed)]
+    await redis.set(broken.log, "no log")
+    promoter = Promoter(app.keys, (await app.open()).link(), Lead(), app.due_times)
+    monkeypatch.setattr(Promoter, "is_stopping", False)  # it is in no tree of actors
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        await promoter._promote([broken, *others])
+    await promoter.on_stop()
+    assert await redis.zcard(broken.delayed) == 4000 - promoter.moved
+    assert others
+    assert [await redis.zcard(keys.delayed) for keys in others] == [0] * len(others)
 
 
 async def test_they_are_due_soon_after_they_are_sent_to_a_worker_that_runs(app: App) -> None:
