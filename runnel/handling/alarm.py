@@ -100,8 +100,15 @@ async def outcome(running: Awaitable[object], alarm: Alarm | None) -> Exception 
         if failure is None:
             raise
         return failure
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if alarm:
             alarm.verdict(interrupted=False)
-        return error
+        return error if isinstance(error, Exception) else _exits(error)
     return alarm.verdict(interrupted=False) if alarm else None
+
+
+def _exits(error: SystemExit) -> RuntimeError:
+    """A call of `sys.exit` fails as any error does: it would end the event loop, and leave half of the worker."""
+    failure = RuntimeError(f"called sys.exit({error.code!r})")
+    failure.__cause__ = error
+    return failure

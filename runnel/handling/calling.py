@@ -12,9 +12,12 @@ async def call(function: Callable[[], Any], name: str) -> None:
 
     Cancelling this cancels an `async def`. A thread cannot be cancelled: it goes on to its end, and nobody waits for it.
     """
-    result = function() if inspect.iscoroutinefunction(function) else await _in_thread(function, name)
-    if inspect.isawaitable(result):
-        await result
+    try:
+        result = function() if inspect.iscoroutinefunction(function) else await _in_thread(function, name)
+        if inspect.isawaitable(result):
+            await result
+    except (SystemExit, KeyboardInterrupt) as error:  # which would end the whole process, and in a thread end only that
+        raise RuntimeError(f"{name} raised {type(error).__name__}") from error
 
 
 async def call_here(function: Callable[[], Any]) -> None:
@@ -28,8 +31,5 @@ async def _in_thread(function: Callable[[], Any], name: str) -> Any:
     results: list[Any] = []
     crossing = Crossing()
     crossing.start(lambda: results.append(function()), name)
-    try:
-        await crossing.serve()
-    except (SystemExit, KeyboardInterrupt) as error:  # which would end the whole process, and in a thread end only that
-        raise RuntimeError(f"{name} raised {type(error).__name__}") from error
+    await crossing.serve()
     return results[0]

@@ -118,6 +118,8 @@ def check_function(what: str, function: Any, *, due: bool = False) -> None:
     """
     if not callable(function):
         raise ConfigurationError(f"{what} must be a function, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(f"{what}: its function has a `yield`: called, it would do nothing")
     if len(needed := required(function)) > due:
         given = "at most the time at which it is due" if due else "no arguments"
         raise ConfigurationError(f"{what}: its function is given {given}, and asks for {', '.join(needed)}")

@@ -165,12 +165,18 @@ async def test_a_job_that_fails_goes_on_at_its_next_time_and_harms_nobody(valkey
         raise SystemExit(1)
 
     @app.timer(0.01)
+    async def exits_in_loop() -> None:
+        ran.append("exits in loop")
+        raise SystemExit(1)
+
+    @app.timer(0.01)
     async def works() -> None:
         ran.append("works")
 
     async with working(app) as worker:
         await wait_until(lambda: min(map(ran.count, ("fails", "thread", "exits", "works"))) > 20)
         assert job(worker, "exits").last_error == "RuntimeError: exits raised SystemExit"
+        assert job(worker, "exits_in_loop").last_error == "RuntimeError: exits_in_loop raised SystemExit"
         assert job(worker, "fails").last_error == "ConfigurationError: no such table"
         assert job(worker, "fails_in_thread").last_error == "RuntimeError: coroutine raised StopIteration"
         assert job(worker, "works").restarts == 0

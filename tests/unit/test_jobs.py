@@ -1,5 +1,6 @@
 """Declaring jobs, and what a job does next: misfires, overlap, jitter."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -128,6 +129,10 @@ async def wants(order: Any, ctx: Any) -> None:
     """Never called."""
 
 
+async def yields() -> AsyncIterator[int]:
+    yield 1
+
+
 BAD: list[tuple[Any, str]] = [
     (lambda app: app.crontab("61 * * * *")(nightly), r"crontab 'nightly': '61 \* \* \* \*' is no crontab"),
     (lambda app: app.crontab("@hourly", timezone="Europe/Lundon")(nightly), "no time zone 'Europe/Lundon'"),
@@ -144,6 +149,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda app: app.task(lambda due: None), "given no arguments, and asks for due"),
     (lambda app: app.timer(1)(wants), "given at most the time at which it is due, and asks for order, ctx"),
     (lambda app: app.task("now"), "must be a function, not 'now'"),
+    (lambda app: app.timer(1)(yields), "has a `yield`"),
     (lambda app: app.timer(1, name="a/b")(nightly), "no slash"),
     (lambda app: app.timer(1, name="~promoter")(nightly), "does not begin with ~"),
     (lambda app: app.on_start(3), "@app.on_start stands on must be a function, not 3"),

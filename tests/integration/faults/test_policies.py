@@ -1,6 +1,7 @@
 """What becomes of an event that failed for good. `test_policy_matrix.py` goes through all policies and ways to fail."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -214,3 +215,18 @@ async def test_a_killed_worker_loses_no_dead_letter_and_doubles_none(shop: Shop,
     assert [dead["~id"] for dead in world.dead()] == [
         place.rpartition("/")[2] for event, place in world.sent.items() if event.number == 4
     ]
+
+
+async def test_an_event_whose_handler_calls_sys_exit_has_failed_as_any_other(shop: Shop) -> None:
+    world = shop(partition_count=1)
+    await world.send([1], range(3))
+
+    def handle(sale: Sale) -> None:
+        if sale.number == 1:
+            sys.exit(3)
+
+    till = Till(world, handle, exception_policy="dead_letter")
+    async with world.worker(app=till.app):
+        await world.all_done()
+    assert till.done == [0, 2]
+    assert [fields["~error"] for fields in world.dead()] == ["RuntimeError: called sys.exit(3)"]
