@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from runnel.clock import Duration, seconds
 from runnel.errors import ConfigurationError
 from runnel.settings import Settings
 from runnel.timing.jobs import Job, JobFunction, Misfire, check_function, cron, every
+from runnel.timing.schedule import Cron, Every
 
 F = TypeVar("F", bound=JobFunction)
 
@@ -78,21 +79,8 @@ class Background:
             ConfigurationError: An option does not fit, the name is taken, or the function needs other arguments.
         """
         _not_bare("timer", "interval=10", interval)
-
-        def declare(function: F) -> F:
-            named = _name(name, function)
-            job = Job(
-                name=named,
-                function=function,
-                schedule=every(named, interval),
-                on_leader=on_leader,
-                misfire=misfire,
-                overlap=overlap,
-                jitter=_jitter(named, jitter),
-            )
-            return self._add(job, function)
-
-        return declare
+        options = {"on_leader": on_leader, "misfire": misfire, "overlap": overlap}
+        return self._declares(lambda named: every(named, interval), name, jitter, options)
 
     def crontab(
         self,
@@ -123,18 +111,16 @@ class Background:
                 needs other arguments.
         """
         _not_bare("crontab", '"45 17 * * *"', spec)
+        zone = self.settings.timezone if timezone is None else timezone
+        options = {"on_leader": on_leader, "misfire": misfire, "overlap": overlap}
+        return self._declares(lambda named: cron(named, spec, zone), name, jitter, options)
 
+    def _declares(
+        self, schedule: Callable[[str], Every | Cron], name: str | None, jitter: Duration, options: dict[str, Any]
+    ) -> Callable[[F], F]:
         def declare(function: F) -> F:
             named = _name(name, function)
-            job = Job(
-                name=named,
-                function=function,
-                schedule=cron(named, spec, self.settings.timezone if timezone is None else timezone),
-                on_leader=on_leader,
-                misfire=misfire,
-                overlap=overlap,
-                jitter=_jitter(named, jitter),
-            )
+            job = Job(name=named, function=function, schedule=schedule(named), jitter=_jitter(named, jitter), **options)
             return self._add(job, function)
 
         return declare
