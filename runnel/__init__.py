@@ -12,10 +12,12 @@ from importlib import import_module
 
 _HOMES = {
     "LZ4": "runnel.records",
+    "Actor": "runnel.entity.actor",
     "App": "runnel.app",
     "CircuitBreaker": "runnel.handling.breaker",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
+    "Context": "runnel.entity.context",
     "Delayed": "runnel.timing.delayed",
     "Event": "runnel.handling.event",
     "Events": "runnel.handling.events",
@@ -43,6 +45,7 @@ _HOMES = {
     "TimedOut": "runnel.errors",
     "Worker": "runnel.worker",
     "Zstd": "runnel.records",
+    "handles": "runnel.entity.actor",
     "__version__": "runnel.version",
 }
 

@@ -1,4 +1,6 @@
 from runnel.app import App
+from runnel.entity.actor import Actor, handles
+from runnel.entity.context import Context
 from runnel.errors import (
     ConfigurationError,
     HandlerFailed,
@@ -29,10 +31,12 @@ from runnel.worker import Worker
 
 __all__ = [
     "LZ4",
+    "Actor",
     "App",
     "CircuitBreaker",
     "Compressor",
     "ConfigurationError",
+    "Context",
     "Delayed",
     "Event",
     "Events",
@@ -61,4 +65,5 @@ __all__ = [
     "Worker",
     "Zstd",
     "__version__",
+    "handles",
 ]

@@ -73,6 +73,10 @@ class HandlerFailed(RunnelError):
     """A handler failed under the policy HALT; `__cause__` is its error."""
 
 
+class ActorFailed(RunnelError):
+    """interim"""
+
+
 class StartFailed(RunnelError):
     """A function that the app has its workers call at their start (`on_start`) failed; `__cause__` is its error."""
 
