@@ -45,7 +45,7 @@ class Head:
         """Whether it has left the log now."""
         if entry[0] in self.lanes.failed:
             return self._decide(*self.lanes.failed.pop(entry[0]))
-        if key_of(entry) not in self.lanes.parking.keys or self.lanes.of(entry).at is entry:
+        if key_of(entry[1]) not in self.lanes.parking.keys or self.lanes.of(entry).at is entry:
             return False
         return self._park(entry)
 
@@ -65,7 +65,7 @@ class Head:
 
     def _park(self, entry: Entry) -> bool:
         if asks(entry[1]):  # nobody would wait for that long
-            key = key_of(entry).decode(errors="replace")
+            key = key_of(entry[1]).decode(errors="replace")
             self.window.add([refusal(entry[1], ActorFailed("KeyParked", f"key {key!r} is parked: it waits for an operator"))])
             self.lanes.withdraw(entry).holds -= 1
             self.window.finish(entry[0])

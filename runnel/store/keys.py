@@ -4,11 +4,13 @@ All keys of a partition share one hash tag, so that each script stays within one
 an app share another. Names are percent-encoded outside `A-Za-z0-9_.-`: no two apps, streams or processors share a key.
 """
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
 
+@lru_cache(4096)
 def encoded(name: str) -> str:
     """A name as it stands in a key: `:`, `{`, `}`, `~` and all else that keys use for themselves are escaped."""
     return quote(name, safe="", errors="surrogatepass").replace("~", "%7E")
