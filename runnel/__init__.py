@@ -13,6 +13,7 @@ from importlib import import_module
 _HOMES = {
     "LZ4": "runnel.records",
     "Actor": "runnel.entity.actor",
+    "ActorFailed": "runnel.errors",
     "App": "runnel.app",
     "CircuitBreaker": "runnel.handling.breaker",
     "Compressor": "runnel.interfaces",
@@ -25,8 +26,10 @@ _HOMES = {
     "Gzip": "runnel.records",
     "HandlerFailed": "runnel.errors",
     "JSONSerializer": "runnel.records",
+    "KeyParked": "runnel.errors",
     "LeaseLost": "runnel.errors",
     "Middleware": "runnel.interfaces",
+    "NoAnswer": "runnel.errors",
     "ParkRetry": "runnel.handling.retry",
     "Processor": "runnel.processor",
     "Record": "runnel.records",

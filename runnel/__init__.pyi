@@ -2,9 +2,12 @@ from runnel.app import App
 from runnel.entity.actor import Actor, handles
 from runnel.entity.context import Context
 from runnel.errors import (
+    ActorFailed,
     ConfigurationError,
     HandlerFailed,
+    KeyParked,
     LeaseLost,
+    NoAnswer,
     RecordError,
     Reject,
     RetryLater,
@@ -32,6 +35,7 @@ from runnel.worker import Worker
 __all__ = [
     "LZ4",
     "Actor",
+    "ActorFailed",
     "App",
     "CircuitBreaker",
     "Compressor",
@@ -44,8 +48,10 @@ __all__ = [
     "Gzip",
     "HandlerFailed",
     "JSONSerializer",
+    "KeyParked",
     "LeaseLost",
     "Middleware",
+    "NoAnswer",
     "ParkRetry",
     "Processor",
     "Record",
