@@ -22,7 +22,6 @@ while at <= #ARGV do
   end
   at = at + 4 + size
 end
-if #fresh == 0 then return {0, 0} end
 if length + #fresh > room then length = length - drop_done(log, cursors) end
 
 local dropped = 0
