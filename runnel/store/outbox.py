@@ -113,7 +113,11 @@ def outbox_name(source: PartitionKeys, processor: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _target(app: str, said: bytes) -> Target:
-    match orjson.loads(said):  # its JSONDecodeError is a ValueError
+    try:
+        place = orjson.loads(said)
+    except orjson.JSONDecodeError:
+        place = None
+    match place:
         case [str(stream), int(number), int(cap), ("block" | "reject" | "drop_oldest") as overflow]:
             if number >= 0 and cap >= 1 and bool not in (type(number), type(cap)):
                 return Target(PartitionKeys(app, stream, number), cap, overflow)
