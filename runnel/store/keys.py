@@ -39,6 +39,8 @@ class PartitionKeys:
     """zset, while there are any: number of a delayed event, as 16 digits → when it is due, in ms"""
     delayed_entries: bytes = field(init=False)
     """hash, while there are any: the same number → its fields, and what becomes of it in a full log, as MessagePack"""
+    relayed: bytes = field(init=False)
+    """hash, for ever: outbox of another partition, as `stream/partition/processor` → the last of its events delivered here"""
 
     relayed: bytes = field(init=False)
     """hash, for ever: outbox of another partition, as `stream/partition/processor` → the last of its events delivered here"""
@@ -79,6 +81,10 @@ class PartitionKeys:
     def tries(self, processor: str) -> bytes:
         """hash, while there are any: parked key → how often it was tried again, and when it is next (ms; 0: not by itself)"""
         return self.slot(processor) + b":tries"
+
+    def outbox(self, processor: str) -> bytes:
+        """stream, for ever: events that the processor's actors emitted, on their way to other partitions"""
+        return self.slot(processor) + b":outbox"
 
     def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes, bytes]:
         """All that there is of a processor's parked events: these, their keys, the released ones, and the keys' tries."""
