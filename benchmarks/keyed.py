@@ -61,7 +61,7 @@ async def state(url: str, events: int, run: int, max_active: int = 20_000) -> Fi
         stored, loads = 0, make_codec(Balance).loads
         for keys in stream.partitions:
             states = await app.redis.hgetall(keys.state(f"state.{run}"))
-            stored += sum(loads(state).events for state in states.values())
+            stored += sum(loads(bytes(state)).events for state in states.values())  # type: ignore[arg-type]
     return {**watch.figures(events), "mib": peak_mib(), "stored": stored}
 
 

@@ -1,4 +1,4 @@
-"""Where a partition of actors stands: as a `Position`, but events of different keys may be done in another order than the log's.
+"""Where a partition of actors stands: as a `Position`, but events of different keys may be done out of the log's order.
 
 Those that are done above the cursor are marked. Cursor, marks, states and all else that the events did go into one commit, and
 always all of it: a state covers every event of its key that is done, so it must not be committed without one of them.

@@ -22,16 +22,15 @@ from runnel.handling.window import Window
 from runnel.roles.admission import Admission
 from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty
-from runnel.roles.failing import failed, goes_on
 from runnel.roles.gate import LOOK, Gate
 from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
 from runnel.roles.lease import Lease
-from runnel.roles.parking import Replay
 from runnel.roles.passing import Passing
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.roles.relay import Deliver
 from runnel.roles.runners import Runners
+from runnel.roles.solo import Solo
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 
@@ -107,6 +106,7 @@ class KeyedPartition(Actor[KeyedMessage]):
     head: Head = field(init=False)
     performer: Performer = field(init=False)
     runners: Runners = field(init=False)
+    solo: Solo = field(init=False)
     is_called: bool = False
     """Whether its runners have called it, and it has not come yet."""
     passivated: int = 0
@@ -125,6 +125,8 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.runners = Runners(
             lease, window, lanes, self.performer, self.head, self.gate, self.clock, self._begin, self._call
         )
+        parts = self.admission, self.passing, self.care, self.head, self.runners
+        self.solo = Solo(lease, window, lanes, *parts, self._wait, self._more)
 
     async def on_start(self) -> None:
         lease, window = self.lease, self.lease.position
@@ -175,7 +177,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         if await self._does_else():
             return
         if self.lease.is_careful:
-            return await self._run_carefully()
+            return await self.solo.run_carefully()
         self.runners.go_on()
         await self._admit()
         if not self.window.left:
@@ -218,6 +220,12 @@ class KeyedPartition(Actor[KeyedMessage]):
             ActorStopping: The partition is to stop.
         """
         await self._take_up(await self.next())
+
+    async def _more(self) -> None:
+        """Wait for more events in hand."""
+        if not await self._admit():
+            self.gate.is_idle(self.lease)
+            await self._hear()
 
     async def _take_up(self, message: KeyedMessage) -> None:
         match message:
@@ -323,9 +331,11 @@ class KeyedPartition(Actor[KeyedMessage]):
         if wait := self.gate.wait(self.lease, has_events=has_events or key is not None):
             await self.care.stand_aside(wait, looks=not has_events)
         elif self.lease.culprit and not parking.is_full:
-            await self._treat_culprit()
+            await self.runners.quiet()
+            await self.solo.treat_culprit()
         elif key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
-            await self._replay(key)
+            await self.runners.quiet()
+            await self.solo.replay(key)
         elif parking.is_full:
             await self._wait_for_room()
         else:
@@ -339,70 +349,3 @@ class KeyedPartition(Actor[KeyedMessage]):
         if self.lease.parking.is_full and self.lease.parking.next_key is None:
             await self._wait(LOOK)
         self.head.attend()
-
-    async def _treat_culprit(self) -> None:
-        while self.care.is_ahead and not await self._admit():
-            await self._hear()
-        first = self.window.entries[self.window.at] if self.window.left else None
-        if (error := await self.care.treat()) is not None:
-            raise failed(self.lease, error) from error
-        if first is not None and not (self.window.left and self.window.entries[self.window.at] is first):
-            self.lanes.withdraw(first).holds -= 1
-
-    async def _run_carefully(self) -> None:
-        """Run the next event, once all before it is committed: any may have been under way when an owner was lost."""
-        await self.care.settle()
-        self.head.attend()
-        if self.head.failure is not None or self.lease.parking.is_full:
-            return
-        if not self.window.left:
-            if not await self._admit():
-                self.gate.is_idle(self.lease)
-                await self._hear()
-            return
-        await self.care.step()
-        entry = self.window.entries[self.window.at]
-        lane = self.lanes.withdraw(entry)
-        lane.at = entry
-        if (error := await self._alone(lane)) is None:
-            self.window.finish(entry[0])
-            self.lanes.leave(lane)
-        else:
-            self.lanes.failed[entry[0]] = lane, error
-            self.head.attend()
-
-    async def _replay(self, key: bytes) -> None:
-        """Have parked events of a key run again."""
-        await self.runners.quiet()
-        await self.passing.begin_replay(key)
-        if (replay := self.lease.replay) is not None:
-            if key not in self.lanes.by_key:
-                await self.admission.make_lanes([key])
-            while self.lease.replay is not None and replay.left and not self._is_ending:
-                await self._replay_next(self.lanes.by_key[key], replay)
-            if self.lease.replay is not None and not replay.left:
-                self.passing.end_replay()
-        self.lanes.free_all()
-
-    async def _replay_next(self, lane: Lane, replay: Replay) -> None:
-        if self.window.is_full:
-            await self.care.settle()
-        if self.lease.is_careful:
-            await self.care.step()
-        lane.at, replay.out = replay.entries[replay.at], 1
-        error = await self._alone(lane)
-        if error is None:
-            replay.done(1)
-        elif goes_on(self.passing.policy):
-            self.passing.failed(1, error, lane.failures)
-        else:
-            raise failed(self.lease, error) from error
-        lane.at, lane.failures = None, 0
-
-    async def _alone(self, lane: Lane) -> Exception | None:
-        """Have the event under way of this lane handled, and tried again, while nothing else runs; why it failed for good."""
-        while (error := await self.runners.attempt(lane)) is not None:
-            if (seconds := self.runners.tries_again(lane, error)) is None:
-                break
-            await self._wait(seconds)
-        return error

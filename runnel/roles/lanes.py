@@ -99,7 +99,7 @@ class Lanes:
         return [lane for lane in self.by_key.values() if lane.is_idle and lane.used <= moment]
 
     def beyond(self, most: int) -> list[Lane]:
-        """If there are more lanes than this, those used least recently; some more of them, so that it need not be asked soon."""
+        """If there are more lanes than this, those used least recently; some more, so that it need not be asked soon."""
         if len(self.by_key) <= most:
             return []
         idle = sorted((lane for lane in self.by_key.values() if lane.is_idle), key=lambda lane: lane.used)

@@ -42,9 +42,6 @@ class PartitionKeys:
     relayed: bytes = field(init=False)
     """hash, for ever: outbox of another partition, as `stream/partition/processor` → the last of its events delivered here"""
 
-    relayed: bytes = field(init=False)
-    """hash, for ever: outbox of another partition, as `stream/partition/processor` → the last of its events delivered here"""
-
     def __attrs_post_init__(self) -> None:
         for name in ("log", "cursors", "counts", "delayed", "delayed_entries", "relayed"):
             object.__setattr__(self, name, f"{self.tag}:{name}".encode())
@@ -81,10 +78,6 @@ class PartitionKeys:
     def tries(self, processor: str) -> bytes:
         """hash, while there are any: parked key → how often it was tried again, and when it is next (ms; 0: not by itself)"""
         return self.slot(processor) + b":tries"
-
-    def outbox(self, processor: str) -> bytes:
-        """stream, for ever: events that the processor's actors emitted, on their way to other partitions"""
-        return self.slot(processor) + b":outbox"
 
     def of_parked(self, processor: str) -> tuple[bytes, bytes, bytes, bytes]:
         """All that there is of a processor's parked events: these, their keys, the released ones, and the keys' tries."""
