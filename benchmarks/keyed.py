@@ -1,6 +1,7 @@
 """Runnel's roles with handler actors: the same work as `raw.read`, by a function or a class with state."""
 
 import asyncio
+from typing import Any
 
 from benchmarks.orders import Order, orders
 from benchmarks.process import Figures
@@ -57,11 +58,11 @@ async def state(url: str, events: int, run: int, max_active: int = 20_000) -> Fi
                 worker.stop()
 
     await worker.run()
+    stored, loads = 0, make_codec(Balance).loads
     async with app:
-        stored, loads = 0, make_codec(Balance).loads
         for keys in stream.partitions:
-            states = await app.redis.hgetall(keys.state(f"state.{run}"))
-            stored += sum(loads(bytes(state)).events for state in states.values())  # type: ignore[arg-type]
+            states: Any = await app.redis.hgetall(keys.state(f"state.{run}"))
+            stored += sum([loads(state).events for state in states.values()])
     return {**watch.figures(events), "mib": peak_mib(), "stored": stored}
 
 

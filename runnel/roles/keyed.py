@@ -5,17 +5,15 @@ goes to the committer, with all that it did. It looks after what is not the ordi
 run again, operators, a processor that pauses. For these its runners come to rest, and it has events handled itself, one by one.
 """
 
-import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
 from runnel.clock import DueTimes
-from runnel.entity.context import Entry, Place
+from runnel.entity.context import Place
 from runnel.entity.declaration import Entity
-from runnel.entity.lane import Lane
 from runnel.entity.performing import Performer
 from runnel.handling.policy import ExceptionPolicy
 from runnel.handling.window import Window
@@ -27,17 +25,13 @@ from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
 from runnel.roles.lease import Lease
 from runnel.roles.passing import Passing
+from runnel.roles.passivation import Passivation
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.roles.relay import Deliver
 from runnel.roles.runners import Runners
 from runnel.roles.solo import Solo
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-
-log = logging.getLogger(__name__)
-
-GOING: Entry = (b"", [])
-"""What is under way in a lane whose actor is about to go."""
 
 # ── messages ──
 
@@ -63,11 +57,11 @@ class Sweep:
 
 
 @frozen
-class _Gone:
-    lanes: list[Lane]
+class _Ended:
+    then: Callable[[], None]
 
 
-KeyedMessage = Batch | TimeIsUp | LookAround | LookUp | Sweep | _Gone
+KeyedMessage = Batch | TimeIsUp | LookAround | LookUp | Sweep | _Ended
 
 
 @define(eq=False)
@@ -107,9 +101,8 @@ class KeyedPartition(Actor[KeyedMessage]):
     performer: Performer = field(init=False)
     runners: Runners = field(init=False)
     solo: Solo = field(init=False)
-    is_called: bool = False
-    """Whether its runners have called it, and it has not come yet."""
-    passivated: int = 0
+    passivation: Passivation = field(init=False)
+    is_called: bool = False  # by its runners, and it has not come yet
 
     def _put_together(self) -> None:
         lease, entity, options = self.lease, self._entity, self.lease.processor.options
@@ -122,6 +115,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.head = Head(lease, window, lanes, self.passing)
         place = Place(lease.processor.stream, lease.keys.number, options.name)
         self.performer = Performer(entity, place, window, self.clock, self.due_times, lease.server_ahead)
+        self.passivation = Passivation(lanes, self.performer, self.clock, self.share, self._begin)
         self.runners = Runners(
             lease, window, lanes, self.performer, self.head, self.gate, self.clock, self._begin, self._call
         )
@@ -150,8 +144,8 @@ class KeyedPartition(Actor[KeyedMessage]):
         if not self.window.knows_marks:
             self.window.load_marks(await self.link.command("SMEMBERS", keys.done(processor.options.name)))
         if self._entity.on_reminder is not None:
-            delaying = AppKeys(keys.app).delaying
-            await self.link.command("HSET", delaying, keys.stream, processor.stream.partition_count)
+            partitions = processor.stream.partition_count
+            await self.link.command("HSET", AppKeys(keys.app).delaying, keys.stream, partitions)
         self.relay.tell_nowait(Deliver(keys))
 
     async def on_stop(self) -> None:
@@ -159,8 +153,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.runners.end()
         self.passing.let_go()
         self.reader.tell_nowait(Unfeed(lease=self.lease))
-        for lane in self.lanes.by_key.values():
-            await self.performer.passivate(lane)
+        await self.passivation.passivate_all()
 
     async def run(self) -> None:
         try:
@@ -196,7 +189,7 @@ class KeyedPartition(Actor[KeyedMessage]):
             "active": len(self.lanes.by_key),
             "running": self.runners.running,
             "retries": self.runners.retries,
-            "passivated": self.passivated,
+            "passivated": self.passivation.passivated,
             **self.passing.statistics(),
             **self.care.statistics(),
         }
@@ -239,10 +232,10 @@ class KeyedPartition(Actor[KeyedMessage]):
             case LookUp():
                 self.is_called = False
             case Sweep():
-                idle = self.clock.monotonic() - self._entity.options.idle_timeout
-                self._passivate(self.lanes.idle_since(idle))
-            case _Gone(lanes):
-                self._forget(lanes)
+                self.passivation.sweep()
+            case _Ended(then):
+                then()
+                self.runners.wake()
             case TimeIsUp():
                 pass
 
@@ -258,8 +251,8 @@ class KeyedPartition(Actor[KeyedMessage]):
 
     # ── its runners ──
 
-    def _begin(self, runner: Coroutine[Any, Any, None]) -> None:
-        self.pipe_to_self(runner, lambda _: LookUp())
+    def _begin(self, work: Coroutine[Any, Any, None], then: Callable[[], None] = lambda: None) -> None:
+        self.pipe_to_self(work, lambda _: _Ended(then))
 
     def _call(self) -> None:
         """Its runners have come to where they can be left alone."""
@@ -283,8 +276,6 @@ class KeyedPartition(Actor[KeyedMessage]):
             self.head.attend()
         self.runners.wake()
 
-    # ── who comes and goes ──
-
     async def _admit(self) -> bool:
         """Take in hand what was read, as far as there is room. Whether there was anything."""
         admitted = False
@@ -297,30 +288,8 @@ class KeyedPartition(Actor[KeyedMessage]):
                 self.reader.tell_nowait(Room(feed=self.feed))
             self.runners.wake()
         if admitted:
-            self._passivate(self.lanes.beyond(self.share()))
+            self.passivation.make_room()
         return admitted
-
-    def _passivate(self, lanes: list[Lane]) -> None:
-        self.passivated += len(lanes)
-        going = [lane for lane in lanes if self._entity.on_stop is not None and lane.actor is not None]
-        if going:
-            for lane in going:
-                lane.at = GOING
-            self.pipe_to_self(self._stop_actors(going), lambda _: _Gone(going))
-        self._forget(lane for lane in lanes if lane.at is None)
-
-    async def _stop_actors(self, lanes: list[Lane]) -> None:
-        for lane in lanes:
-            await self.performer.passivate(lane)
-
-    def _forget(self, lanes: Iterable[Lane]) -> None:
-        for lane in lanes:
-            lane.at = None
-            if not lane.holds:
-                del self.lanes.by_key[lane.key]
-            elif lane.waiting:
-                self.lanes.freed.append(lane)
-        self.runners.wake()
 
     # ── what is not the ordinary ──
 

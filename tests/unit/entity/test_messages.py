@@ -64,7 +64,7 @@ class Account:
     async def receive(self, order: Order) -> None: ...
 
     async def total(self, message: GetTotal) -> Total:
-        return Total(total=0)
+        raise NotImplementedError
 
     def anything(self, message: Plain): ...  # type: ignore[no-untyped-def]
 
