@@ -1,4 +1,4 @@
-"""App: where streams, processors, actors and jobs are declared. `connected.py` is its way to the server, `background.py` its jobs."""
+"""App: where streams, processors, actors and jobs are declared. connected.py is its way to the server, background.py its jobs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, Unpack, cast

@@ -1,1 +1,1 @@
-"""Handler actors: one for each key, with state. What users define (actor.py, context.py) and what Runnel knows of it (declaration.py)."""
+"""Handler actors: one a key, with state. actor.py and context.py are what users see, performing.py is how an event is handled."""

@@ -52,7 +52,7 @@ class Actor(Context, Generic[M, S]):
         """Called once on each instance, its state loaded, before its first event. To raise here fails that event."""
 
     async def on_stop(self) -> None:
-        """Called when the instance goes in order: it is passivated, or its partition is given away. For clean-up, not for saving."""
+        """Called when the instance goes in order: it is passivated, or its partition given away. To clean up; not to save."""
 
     async def on_restart(self, error: Exception) -> None:
         """Called on the old instance when an event failed. By default it calls `on_stop`."""
@@ -157,7 +157,7 @@ class Actor(Context, Generic[M, S]):
 
 
 def handles(*messages: type[Any]) -> Callable[[F], F]:
-    """Declare that a method of an actor handles messages of these types, which `ask` and `tell` send: `@handles(GetBalance)`."""
+    """Declare that a method of an actor handles messages of these types, for `ask` and `tell`: `@handles(GetBalance)`."""
     if not messages or not all(isinstance(message, type) for message in messages):
         raise ConfigurationError(f"handles: give it classes of messages, as in @handles(GetBalance), not {messages!r}")
 

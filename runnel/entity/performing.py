@@ -23,6 +23,7 @@ from runnel.errors import RecordError
 from runnel.handling.calling import call
 from runnel.handling.window import Effect, Window
 from runnel.store import acts
+from runnel.store.acts import Answer
 from runnel.stream import KEY, TO
 from runnel.timing.delayed import Due
 
@@ -52,14 +53,17 @@ class Performer:
     clock: Clock
     due_times: DueTimes
     server_ahead: float
-    _decode: Callable[[Any], Any] = field(init=False)
-    _first: bytes | None = field(init=False)
+    decode: Callable[[Any], Any] = field(init=False)
+    _dumps: Callable[[Any], bytes] | None = field(init=False, default=None)
+    _initial: Callable[[], Any] = field(init=False, default=lambda: None)
+    _first: bytes | None = field(init=False, default=None)
     """The initial state as it would be stored: a key that never had another one has none."""
 
     def __attrs_post_init__(self) -> None:
-        state = self.entity.state
-        self._decode = self.place.stream.codec.decode if self.entity.decodes else lambda fields: None
-        self._first = None if state is None else state.codec.dumps(state.initial())
+        self.decode = self.place.stream.codec.decode if self.entity.decodes else lambda fields: None
+        if (kind := self.entity.state) is not None:
+            self._dumps, self._initial = kind.codec.dumps, kind.initial
+            self._first = kind.codec.dumps(kind.initial())
 
     async def perform(self, lane: Lane, entry: Entry) -> None:
         """Have an event handled.
@@ -77,14 +81,14 @@ class Performer:
         if fields[0] == TO:
             return await self._perform_addressed(lane, actor, entry)
         try:
-            record = self._decode(fields)
+            record = self.decode(fields)
         except RecordError as error:
             raise Undecodable(str(error)) from error
         if self.entity.is_async:
             await self.entity.receive(actor, record)
         else:
             await self._in_thread(self.entity.receive, actor, record)
-        self._keep(lane, actor)
+        self.keep(lane, actor)
 
     async def restart(self, lane: Lane, error: Exception) -> None:
         """The event under way has failed: its actor goes, and the next one finds the state of before."""
@@ -125,26 +129,22 @@ class Performer:
 
     # ── what it did ──
 
-    def _keep(self, lane: Lane, actor: Context, *more: Effect) -> None:
+    def keep(self, lane: Lane, actor: Context, answer: Answer | None = None) -> None:
         """Note what the event did; nothing, if any of it cannot be stored."""
-        kind = self.entity.state
-        state = lane.state
-        if kind is not None:
-            remembered = actor._state  # type: ignore[attr-defined]
-            if remembered is None:
-                state, actor._state = None, kind.initial()  # type: ignore[attr-defined]
-            else:
-                state = kind.codec.dumps(remembered)
-        turn = actor._turn
-        if state != lane.state and not (lane.state is None and state == self._first):
-            lane.state = state
-            self.window.save(lane.key, state)
-        if turn is not None or more:
-            actor._turn = None
-            self._keep_turn(lane, Turn() if turn is None else turn, more)
+        if self._dumps is not None:
+            state = actor._state  # type: ignore[attr-defined]
+            stored = None if state is None else self._dumps(state)
+            if stored != lane.state and not (lane.state is None and stored == self._first):
+                lane.state = stored
+                self.window.save(lane.key, stored)
+            if state is None:
+                actor._state = self._initial()  # type: ignore[attr-defined]
+        if actor._turn is not None or answer is not None:
+            turn, actor._turn = actor._turn, None
+            self._keep_turn(lane, turn or Turn(), () if answer is None else (answer,))
 
-    def _keep_turn(self, lane: Lane, turn: Turn, more: tuple[Effect, ...]) -> None:
-        effects: list[Effect] = [*map(acts.emit, turn.emitted), *more]
+    def _keep_turn(self, lane: Lane, turn: Turn, answers: tuple[Effect, ...]) -> None:
+        effects: list[Effect] = [*map(acts.emit, turn.emitted), *answers]
         pending = dict(lane.reminders)
         for name, due in turn.reminders.items():
             if due is not None:
@@ -183,7 +183,7 @@ class Performer:
             await self._remind(lane, actor, found)
         elif found.asker is None:
             await self._in_thread(found.method.function, actor, found.value)
-            self._keep(lane, actor)
+            self.keep(lane, actor)
         elif not self._is_late(entry[0], found.within):
             await self._answer(lane, actor, found)
 
@@ -193,14 +193,14 @@ class Performer:
             return
         actor._now.cancel_reminder(reminder.name)  # unless the handler sets it again
         await self._in_thread(self.entity.on_reminder, actor, reminder.name)
-        self._keep(lane, actor)
+        self.keep(lane, actor)
 
     async def _answer(self, lane: Lane, actor: Context, message: Message) -> None:
         """Whatever comes of it is the answer: an error too, and then it has changed nothing."""
         try:
             value = await self._in_thread(message.method.function, actor, message.value)
             answer = message.answer(value)
-            self._keep(lane, actor, answer)
+            self.keep(lane, actor, answer)
         except Exception as error:
             log.info("an actor answers with an error", extra={**self.place.log_fields, "error": type(error).__name__})
             await self.restart(lane, error)

@@ -1,4 +1,4 @@
-"""Where a partition of actors stands: as a `Position`, but events of different keys may be done in another order than the log's.
+"""Where a partition of actors stands: as a `Position`, but events of different keys may be done out of the log's order.
 
 Those that are done above the cursor are marked. Cursor, marks, states and all else that the events did go into one commit, and
 always all of it: a state covers every event of its key that is done, so it must not be committed without one of them.
@@ -128,8 +128,12 @@ class Window(Position):
 
     def save(self, key: bytes, state: bytes | None) -> None:
         """What the key's actor remembers from now on; None: nothing."""
-        self.states.fresh[key] = state
-        self._weigh(len(key) + (0 if state is None else len(state)))
+        fresh = self.states.fresh
+        fresh[key] = state
+        if state is not None:
+            self._weight += len(state)
+        if len(fresh) >= MOST or self._weight >= LARGEST:
+            self.is_full = True
 
     def add(self, effects: Sequence[Effect], *, emits: bool = False) -> None:
         """What an event that is done now did beside it."""
@@ -144,7 +148,7 @@ class Window(Position):
 
     def _weigh(self, size: int) -> None:
         self._weight += size
-        if self._weight >= LARGEST or len(self._effects) >= MOST or len(self.states.fresh) >= MOST:
+        if self._weight >= LARGEST or len(self._effects) >= MOST:
             self.is_full = True
 
     @property

@@ -1,7 +1,7 @@
 """The first event in hand of a partition of actors: whatever leaves the log without being done leaves it from here.
 
-Actors handle events out of the log's order, but one that failed for good, or whose key is parked, waits here until all before it
-are done. So the policy decides about events in the log's order, and events of a key are parked in it.
+Actors handle events out of the log's order, but one that failed for good, or whose key is parked, waits here until all before
+it are done. So the policy decides about events in the log's order, and events of a key are parked in it.
 """
 
 from attrs import define
@@ -9,7 +9,7 @@ from attrs import define
 from runnel.entity.context import Entry
 from runnel.entity.lane import Lane
 from runnel.entity.messages import asks, refusal
-from runnel.errors import ActorFailed
+from runnel.errors import KeyParked
 from runnel.handling.window import Window
 from runnel.roles.failing import failed, goes_on
 from runnel.roles.lanes import Lanes, key_of
@@ -45,7 +45,7 @@ class Head:
         """Whether it has left the log now."""
         if entry[0] in self.lanes.failed:
             return self._decide(*self.lanes.failed.pop(entry[0]))
-        if key_of(entry) not in self.lanes.parking.keys or self.lanes.of(entry).at is entry:
+        if key_of(entry[1]) not in self.lanes.parking.keys or self.lanes.of(entry).at is entry:
             return False
         return self._park(entry)
 
@@ -65,8 +65,8 @@ class Head:
 
     def _park(self, entry: Entry) -> bool:
         if asks(entry[1]):  # nobody would wait for that long
-            key = key_of(entry).decode(errors="replace")
-            self.window.add([refusal(entry[1], ActorFailed("KeyParked", f"key {key!r} is parked: it waits for an operator"))])
+            key = key_of(entry[1]).decode(errors="replace")
+            self.window.add([refusal(entry[1], KeyParked(f"key {key!r} is parked: its actor handles nothing for now"))])
             self.lanes.withdraw(entry).holds -= 1
             self.window.finish(entry[0])
             return True

@@ -1,16 +1,14 @@
 """The partition of a processor with actors: a supervised mailbox actor that has each key's actor handle its events, in order.
 
-It gets batches from the reader, loads the states of their keys, and puts them before its runners (runners.py); what is done goes
-to the committer, with all that it did. It looks after everything that is not the ordinary: events that may kill the worker,
-keys that run again, operators, a processor that pauses. For these it lets the runners finish, and runs events itself, one by one.
+It gets batches from the reader, takes them in hand (admission.py) and puts them before its runners (runners.py); what is done
+goes to the committer, with all that it did. It looks after what is not the ordinary: events that may kill the worker, keys that
+run again, operators, a processor that pauses. For these its runners come to rest, and it has events handled itself, one by one.
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-import orjson
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, ActorStopping
@@ -19,24 +17,22 @@ from runnel.entity.context import Entry, Place
 from runnel.entity.declaration import Entity
 from runnel.entity.lane import Lane
 from runnel.entity.performing import Performer
-from runnel.handling.alarm import Alarm
 from runnel.handling.policy import ExceptionPolicy
-from runnel.handling.window import WIDEST, Window
+from runnel.handling.window import Window
+from runnel.roles.admission import Admission
 from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty
-from runnel.roles.failing import failed, goes_on
 from runnel.roles.gate import LOOK, Gate
 from runnel.roles.head import Head
-from runnel.roles.lanes import Lanes, key_of
+from runnel.roles.lanes import Lanes
 from runnel.roles.lease import Lease
-from runnel.roles.parking import Replay
 from runnel.roles.passing import Passing
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.roles.relay import Deliver
 from runnel.roles.runners import Runners
+from runnel.roles.solo import Solo
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.stream import TO
 
 log = logging.getLogger(__name__)
 
@@ -102,38 +98,46 @@ class KeyedPartition(Actor[KeyedMessage]):
     due_times: DueTimes
     share: Callable[[], int]
     feed: Feed | None = None
-    batches: deque[Batch] = field(factory=deque)
-    lanes: Lanes = field(init=False)
     window: Window = field(init=False)
+    lanes: Lanes = field(init=False)
+    admission: Admission = field(init=False)
     passing: Passing = field(init=False)
-    head: Head = field(init=False)
     care: Care = field(init=False)
+    head: Head = field(init=False)
     performer: Performer = field(init=False)
     runners: Runners = field(init=False)
-    is_looked_for: bool = False
+    solo: Solo = field(init=False)
+    is_called: bool = False
+    """Whether its runners have called it, and it has not come yet."""
     passivated: int = 0
 
-    async def on_start(self) -> None:
-        lease = self.lease
+    def _put_together(self) -> None:
+        lease, entity, options = self.lease, self._entity, self.lease.processor.options
         assert isinstance(lease.position, Window)
         window = self.window = lease.position
+        lanes = self.lanes = Lanes(lease.parking)
+        self.admission = Admission(lease, window, lanes, entity, self.link, self.clock)
         self.passing = Passing(lease, self.committer, self.link, self.clock, self.gate)
-        self.passing.end_replay()
         self.care = Care(self.passing, self.turns, self._wait)
-        self.turns.leave(lease)
-        self.lanes = Lanes(lease.parking)
-        self.head = Head(lease, window, self.lanes, self.passing)
-        name, processor = lease.processor.options.name, lease.processor
-        place = Place(processor.stream, lease.keys.number, name)
-        self.performer = Performer(self._entity, place, window, self.clock, self.due_times, lease.server_ahead)
+        self.head = Head(lease, window, lanes, self.passing)
+        place = Place(lease.processor.stream, lease.keys.number, options.name)
+        self.performer = Performer(entity, place, window, self.clock, self.due_times, lease.server_ahead)
         self.runners = Runners(
-            lease, window, self.lanes, self.performer, self.head, self.gate, self.clock, self._begin, self._look_up
+            lease, window, lanes, self.performer, self.head, self.gate, self.clock, self._begin, self._call
         )
+        parts = self.admission, self.passing, self.care, self.head, self.runners
+        self.solo = Solo(lease, window, lanes, *parts, self._wait, self._more)
+
+    async def on_start(self) -> None:
+        lease, window = self.lease, self.lease.position
+        self._put_together()
+        self.passing.end_replay()
+        self.turns.leave(lease)
         window.forget()
         await self._begin_term()
         window.on_dirty = lambda: self.committer.tell_nowait(Dirty(lease))
-        window.on_taken = self._taken
-        window.on_emitted = lambda: self.relay.tell_nowait(Deliver(lease.keys))
+        self.window.on_taken = self._taken
+        self.window.on_emitted = lambda: self.relay.tell_nowait(Deliver(lease.keys))
         self.feed = Feed(lease=lease, partition=self.ref, after=window.cursor)
         self.reader.tell_nowait(self.feed)
         if lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
@@ -173,12 +177,12 @@ class KeyedPartition(Actor[KeyedMessage]):
         if await self._does_else():
             return
         if self.lease.is_careful:
-            return await self._run_carefully()
+            return await self.solo.run_carefully()
         self.runners.go_on()
         await self._admit()
         if not self.window.left:
             self.gate.is_idle(self.lease)
-        if not self._is_pressing:
+        if not self._is_wanted:
             await self._hear()
 
     def statistics(self) -> dict[str, object]:
@@ -210,24 +214,30 @@ class KeyedPartition(Actor[KeyedMessage]):
     # ── messages ──
 
     async def _hear(self) -> None:
-        """Take the next message, however long it takes.
+        """Take up the next message, however long it takes to come.
 
         Raises:
             ActorStopping: The partition is to stop.
         """
         await self._take_up(await self.next())
 
+    async def _more(self) -> None:
+        """Wait for more events in hand."""
+        if not await self._admit():
+            self.gate.is_idle(self.lease)
+            await self._hear()
+
     async def _take_up(self, message: KeyedMessage) -> None:
         match message:
             case Batch(feed=feed):
                 if feed is self.feed:  # or it is of an earlier incarnation, which this feed has replaced
-                    self.batches.append(message)
+                    self.admission.batches.append(message)
             case LookAround():
                 await self.passing.look(self.runners.quiet)
                 self.lanes.free_all()
                 self.head.attend()
             case LookUp():
-                self.is_looked_for = False
+                self.is_called = False
             case Sweep():
                 idle = self.clock.monotonic() - self._entity.options.idle_timeout
                 self._passivate(self.lanes.idle_since(idle))
@@ -246,17 +256,23 @@ class KeyedPartition(Actor[KeyedMessage]):
         while not isinstance(message := await self.next(), TimeIsUp):
             await self._take_up(message)
 
-    def _look_up(self) -> None:
-        """Called by runners: come back to them if there is anything for it to do."""
-        if self._is_pressing and not self.is_looked_for:
-            self.is_looked_for = True
+    # ── its runners ──
+
+    def _begin(self, runner: Coroutine[Any, Any, None]) -> None:
+        self.pipe_to_self(runner, lambda _: LookUp())
+
+    def _call(self) -> None:
+        """Its runners have come to where they can be left alone."""
+        if self._is_wanted and not self.is_called:
+            self.is_called = True
             self.ref.tell_nowait(LookUp())
 
     @property
-    def _is_pressing(self) -> bool:
+    def _is_wanted(self) -> bool:
+        """Whether there is anything for it to do."""
         return (
             self.head.failure is not None
-            or self._has_room_for_batch
+            or self.admission.has_room
             or self.lanes.parking.is_full
             or (self.gate.state != "closed" and self.gate.holds(self.lease))
         )
@@ -267,71 +283,26 @@ class KeyedPartition(Actor[KeyedMessage]):
             self.head.attend()
         self.runners.wake()
 
-    def _begin(self, runner: Any) -> None:
-        self.pipe_to_self(runner, lambda _: LookUp())
-
-    # ── what comes in ──
-
-    @property
-    def _has_room_for_batch(self) -> bool:
-        left = self.window.left
-        return bool(self.batches) and (not left or left + len(self.batches[0].entries) <= WIDEST)
+    # ── who comes and goes ──
 
     async def _admit(self) -> bool:
-        """Put what was read before the runners, as far as there is room. Whether there was anything."""
+        """Take in hand what was read, as far as there is room. Whether there was anything."""
         admitted = False
-        while self._has_room_for_batch:
-            batch = self.batches.popleft()
-            await self._load(batch)
-            self._distribute(batch)
+        while self.admission.has_room:
+            await self.admission.admit()
+            admitted = True
+            if self.lanes.parking.keys:
+                self.head.attend()
             if self.feed is not None and self.feed.gets_room(1):
                 self.reader.tell_nowait(Room(feed=self.feed))
             self.runners.wake()
-            admitted = True
         if admitted:
             self._passivate(self.lanes.beyond(self.share()))
         return admitted
 
-    def _distribute(self, batch: Batch) -> None:
-        window, lanes, now = self.window, self.lanes, self.clock.monotonic()
-        known, name = set(window.above), self.lease.processor.options.name.encode()
-        window.take_in(batch.entries)
-        for entry in batch.entries:
-            fields = entry[1]
-            if fields[0] == TO and fields[1] != name:
-                window.finish(entry[0])
-            elif entry[0] not in known:
-                lanes.admit(entry, now)
-        if lanes.parking.keys:
-            self.head.attend()
-
-    async def _load(self, batch: Batch) -> None:
-        """See to it that each key of these events has a lane, with its state."""
-        by_key = self.lanes.by_key
-        missing = {key: None for entry in batch.entries if (key := key_of(entry)) not in by_key}
-        if missing:
-            await self._make_lanes([*missing])
-
-    async def _make_lanes(self, keys: list[bytes]) -> None:
-        states = await self._stored(keys, self.window.states, "state") if self._entity.state else {}
-        reminders = await self._stored(keys, self.window.reminders, "reminders") if self._entity.on_reminder else {}
-        for key in keys:
-            pending = reminders.get(key)
-            self.lanes.by_key[key] = Lane(key, states.get(key), orjson.loads(pending) if pending else {})
-
-    async def _stored(self, keys: list[bytes], latest: Any, kind: str) -> dict[bytes, bytes | None]:
-        """What is stored of these keys; of what is not committed yet, what will be."""
-        found: dict[bytes, bytes | None] = {key: latest.of(key) for key in keys if latest.knows(key)}
-        if asked := [key for key in keys if key not in found]:
-            where = getattr(self.lease.keys, kind)(self.lease.processor.options.name)
-            found |= zip(asked, await self.link.command("HMGET", where, *asked), strict=True)
-        return found
-
-    # ── who goes ──
-
     def _passivate(self, lanes: list[Lane]) -> None:
         self.passivated += len(lanes)
-        going = [] if self._entity.on_stop is None else [lane for lane in lanes if lane.actor is not None]
+        going = [lane for lane in lanes if self._entity.on_stop is not None and lane.actor is not None]
         if going:
             for lane in going:
                 lane.at = GOING
@@ -356,99 +327,25 @@ class KeyedPartition(Actor[KeyedMessage]):
     async def _does_else(self) -> bool:
         """Do what comes before the next event, if anything does: have parked events run again, or wait for better times."""
         parking, key = self.lease.parking, self.lease.parking.next_key
-        has_events = bool(self.window.left or self.batches)
+        has_events = bool(self.window.left or self.admission.batches)
         if wait := self.gate.wait(self.lease, has_events=has_events or key is not None):
-            await self.care.stand_aside(wait, looks=not has_events and not self.runners.running)
-            return True
-        if self.lease.culprit and not parking.is_full:
-            await self._treat_culprit()
-            return True
-        if key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
-            await self._replay(key)
-            return True
-        if parking.is_full:
-            self.gate.is_idle(self.lease)
+            await self.care.stand_aside(wait, looks=not has_events)
+        elif self.lease.culprit and not parking.is_full:
+            await self.runners.quiet()
+            await self.solo.treat_culprit()
+        elif key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
+            await self.runners.quiet()
+            await self.solo.replay(key)
+        elif parking.is_full:
             await self._wait_for_room()
-            return True
-        return False
+        else:
+            return False
+        return True
 
     async def _wait_for_room(self) -> None:
+        self.gate.is_idle(self.lease)
         await self.runners.quiet()
         await self.passing.look()  # perhaps more may be parked now, or some may run again
         if self.lease.parking.is_full and self.lease.parking.next_key is None:
             await self._wait(LOOK)
         self.head.attend()
-
-    async def _treat_culprit(self) -> None:
-        await self.runners.quiet()
-        while self.care.is_ahead and not await self._admit():
-            await self._hear()
-        first = self.window.entries[self.window.at] if self.window.left else None
-        if (error := await self.care.treat()) is not None:
-            raise failed(self.lease, error) from error
-        if first is not None and not (self.window.left and self.window.entries[self.window.at] is first):
-            self.lanes.withdraw(first).holds -= 1
-
-    async def _run_carefully(self) -> None:
-        """Run the next event, once all before it is committed: any may have been under way when an owner was lost."""
-        await self.runners.quiet()
-        await self.care.settle()
-        self.head.attend()
-        if self.head.failure is not None or self.lease.parking.is_full:
-            return
-        if not self.window.left:
-            if not await self._admit():
-                self.gate.is_idle(self.lease)
-                await self._hear()
-            return
-        await self.care.step()
-        entry = self.window.entries[self.window.at]
-        lane = self.lanes.withdraw(entry)
-        lane.at = entry
-        if (error := await self._alone(lane)) is None:
-            self.window.finish(entry[0])
-            self.lanes.leave(lane)
-        else:
-            self.lanes.failed[entry[0]] = lane, error
-            self.head.attend()
-
-    async def _alone(self, lane: Lane) -> Exception | None:
-        """Have the event under way of this lane handled, and tried again, while nothing else runs; or why it failed for good."""
-        limit = self.lease.processor.interrupted_after
-        while True:
-            alarm = None if limit is None else Alarm(self.clock, limit)
-            error = await self.runners.attempt(lane, alarm)
-            if error is None or (seconds := self.runners.tries_again(lane, error)) is None:
-                return error
-            await self._wait(seconds)
-
-    async def _replay(self, key: bytes) -> None:
-        """Have parked events of a key run again."""
-        await self.runners.quiet()
-        await self.passing.begin_replay(key)
-        if (replay := self.lease.replay) is not None:
-            if key not in self.lanes.by_key:
-                await self._make_lanes([key])
-            lane = self.lanes.by_key[key]
-            while self.lease.replay is not None and replay.left and not self._is_ending:
-                await self._replay_next(lane, replay)
-            if self.lease.replay is not None and not replay.left:
-                self.passing.end_replay()
-        self.lanes.free_all()
-
-    async def _replay_next(self, lane: Lane, replay: Replay) -> None:
-        if self.window.is_full:
-            await self.care.settle()
-        if self.lease.is_careful:
-            await self.care.step()
-        lane.at, replay.out = replay.entries[replay.at], 1
-        try:
-            error = await self._alone(lane)
-            if error is None:
-                replay.done(1)
-            elif not goes_on(self.passing.policy):
-                raise failed(self.lease, error) from error
-            else:
-                self.passing.failed(1, error, lane.failures)
-        finally:
-            lane.at, lane.failures = None, 0

@@ -34,16 +34,9 @@ class Lanes:
     freed: deque[Lane] = field(factory=deque)
     failed: dict[bytes, tuple[Lane, Exception]] = field(factory=dict)
 
-    def admit(self, entry: Entry, now: float) -> None:
-        """This event is in hand; its lane is there."""
-        lane = self.of(entry)
-        lane.holds += 1
-        lane.used = now
-        self.waiting.append((lane, entry))
-
     def of(self, entry: Entry) -> Lane:
         """The lane of an event in hand."""
-        return self.by_key[key_of(entry)]
+        return self.by_key[key_of(entry[1])]
 
     # ── turns ──
 
@@ -106,7 +99,7 @@ class Lanes:
         return [lane for lane in self.by_key.values() if lane.is_idle and lane.used <= moment]
 
     def beyond(self, most: int) -> list[Lane]:
-        """If there are more lanes than this, those used least recently; some more of them, so that it need not be asked soon."""
+        """If there are more lanes than this, those used least recently; some more, so that it need not be asked soon."""
         if len(self.by_key) <= most:
             return []
         idle = sorted((lane for lane in self.by_key.values() if lane.is_idle), key=lambda lane: lane.used)
@@ -118,8 +111,6 @@ class Lanes:
         return iter(busy[:most])
 
 
-def key_of(entry: Entry) -> bytes:
+def key_of(fields: list[bytes]) -> bytes:
     """An entry's key, which `send` puts second."""
-    fields = entry[1]
-    key: bytes = fields[3] if len(fields) > 3 and fields[2] == KEY else parking.key_of(fields)
-    return key
+    return fields[3] if len(fields) > 3 and fields[2] == KEY else parking.key_of(fields)

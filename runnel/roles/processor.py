@@ -6,7 +6,7 @@ all that was done is committed.
 
 import logging
 from collections.abc import Callable
-from typing import Never
+from typing import Any, Never
 
 from attrs import define, field, frozen
 
@@ -19,9 +19,9 @@ from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
 from runnel.roles.failing import EventFailed, directive, goes_on
 from runnel.roles.gate import Gate
-from runnel.roles.keyed import KeyedMessage, KeyedPartition
+from runnel.roles.keyed import KeyedPartition
 from runnel.roles.lease import ROOM, Lease
-from runnel.roles.partition import Partition, PartitionMessage
+from runnel.roles.partition import Partition
 from runnel.roles.reader import Reader, ReaderMessage, Unfeed
 from runnel.roles.relay import Deliver, Relay
 from runnel.store.keys import AppKeys
@@ -124,7 +124,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     link: Link | None = None
     """For partitions with parked events: connected when first used."""
     gate: Gate = field(init=False)
-    partitions: dict[Lease, "ActorRef[PartitionMessage] | ActorRef[KeyedMessage]"] = field(factory=dict)
+    partitions: dict[Lease, "ActorRef[Never]"] = field(factory=dict)
     done_before: int = 0
     """Events that were done of partitions that are gone."""
     quarantined: dict[int, str] = field(factory=dict)
@@ -204,7 +204,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         self.watch(partition)
         log.debug("partition started", extra=lease.log_fields)
 
-    def _partition(self, lease: Lease) -> Partition | KeyedPartition:
+    def _partition(self, lease: Lease) -> Actor[Any]:
         reader, committer, link = self.reader, self.committer, self.link
         assert reader is not None
         assert committer is not None
@@ -221,7 +221,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert entity is not None
         return max(1, entity.options.max_active // max(1, len(self.partitions)))
 
-    async def _let_go(self, lease: Lease, partition: "ActorRef[PartitionMessage] | ActorRef[KeyedMessage]") -> None:
+    async def _let_go(self, lease: Lease, partition: "ActorRef[Never]") -> None:
         """Stop feeding, finish what runs, commit. A lease that is lost has nothing to finish."""
         assert self.reader is not None
         assert self.committer is not None

@@ -13,8 +13,10 @@ from typing import Any
 from attrs import define, field
 
 from runnel.clock import Clock, Timer
+from runnel.entity.declaration import Entity
 from runnel.entity.lane import Lane
 from runnel.entity.performing import Performer, Undecodable
+from runnel.errors import RecordError
 from runnel.handling.alarm import Alarm
 from runnel.handling.breath import BREATH, breathe
 from runnel.handling.retry import pause
@@ -23,6 +25,7 @@ from runnel.roles.gate import Gate
 from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
 from runnel.roles.lease import Lease
+from runnel.stream import TO
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class Runners:
         gate: Whether the processor runs at all.
         clock: The clock.
         begin: Has a runner run in the background.
-        look_up: Called when the partition may have something else to do.
+        call: Called when the partition may have something else to do.
 
     Attributes:
         may_run: Whether events may begin.
@@ -56,7 +59,7 @@ class Runners:
     gate: Gate
     clock: Clock
     begin: Callable[[Coroutine[Any, Any, None]], None]
-    look_up: Callable[[], None]
+    call: Callable[[], None]
     may_run: bool = False
     running: int = 0
     retries: int = 0
@@ -103,16 +106,22 @@ class Runners:
             timer.cancel()
         self._timers.clear()
 
-    async def attempt(self, lane: Lane, alarm: Alarm | None = None) -> Exception | None:
+    async def attempt(self, lane: Lane) -> Exception | None:
         """Have the event under way of this lane handled: what it has failed with, if it has; its actor is gone then."""
         assert lane.at is not None
-        self.running += 1
-        failure = await self._outcome(lane, alarm)
-        if failure is not None:
+        limit = self.lease.processor.interrupted_after
+        alarm = None if limit is None else Alarm(self.clock, limit)
+        failure: Exception | None = None
+        try:
+            if alarm is not None:
+                alarm.begin()
+            await self.performer.perform(lane, lane.at)
+            if alarm is not None:
+                alarm.pause()
+        except BaseException as error:
+            failure = self._failure(error, alarm)
             lane.failures += 1
             await self.performer.restart(lane, failure)
-        self.running -= 1
-        self._is_quiet()
         return failure
 
     def tries_again(self, lane: Lane, failure: Exception) -> float | None:
@@ -130,30 +139,56 @@ class Runners:
     # ── a runner ──
 
     async def _serve(self) -> None:
-        lanes, window, perform, parked = self.lanes, self.window, self.performer.perform, self.lanes.parking
-        now, limit = self.clock.monotonic, self.lease.processor.interrupted_after
+        lanes, window, performer, now = self.lanes, self.window, self.performer, self.clock.monotonic
+        waiting, freed, failed, parked = lanes.waiting, lanes.freed, lanes.failed, lanes.parking
+        perform, keep, decode = performer.perform, performer.keep, performer.decode
+        receive, is_async, has_state = self._entity.receive, self._entity.is_async, self._entity.state is not None
+        limit, is_plain = self.lease.processor.interrupted_after, not self._has_breaker
         alarm: Alarm | None = None
         while True:
-            if (lane := self._next()) is None:
+            if is_plain and waiting and not freed and self.may_run and not (window.is_full or window.closing or parked.keys):
+                lane, entry = waiting.popleft()  # `_next`, for nearly every event
+                if lane.at is not None or lane.waiting:
+                    lane.waiting.append(entry)
+                    continue
+                lane.at = entry
+                if waiting and not self._is_scouting:
+                    self._send_scout()
+            elif (next_lane := self._next()) is not None:
+                lane, entry = next_lane, next_lane.at  # type: ignore[assignment]
+            else:
                 await self._rest()
                 continue
-            if limit is not None and (alarm is None or alarm.rang):
-                alarm = Alarm(self.clock, limit)
-            entry = lane.at
-            assert entry is not None
-            self.running += 1  # as in `attempt`, but it is paid for each event
-            if alarm is not None:
+            self.running += 1  # what follows is as in `attempt`, but it is paid for each event
+            if limit is not None:
+                if alarm is None or alarm.rang:
+                    alarm = Alarm(self.clock, limit)
                 alarm.begin()
             try:
-                await perform(lane, entry)
+                if is_async and (actor := lane.actor) is not None and (fields := entry[1])[0] != TO:  # as `perform` does
+                    actor._entry, actor._attempt, actor._turn = entry, lane.failures + 1, None
+                    try:
+                        record = decode(fields)
+                    except RecordError as error:
+                        raise Undecodable(str(error)) from error
+                    await receive(actor, record)
+                    if has_state or actor._turn is not None:
+                        keep(lane, actor)
+                else:
+                    await perform(lane, entry)
                 if alarm is not None:
                     alarm.pause()
             except BaseException as error:
                 await self._failed(lane, self._failure(error, alarm))
             else:
                 window.finish(entry[0])
-                lanes.leave(lane)
-                if lanes.failed or parked.keys:
+                lane.at = None  # `lanes.leave`
+                lane.holds -= 1
+                if lane.failures:
+                    lane.failures = 0
+                if lane.waiting:
+                    freed.append(lane)
+                if failed or parked.keys:
                     self.head.attend()
             self.running -= 1
             if self._silence is not None:
@@ -169,10 +204,14 @@ class Runners:
             return None
         if (lane := self.lanes.next()) is None:
             return None
-        if not self._is_scouting and self._limit > 1 and (self.lanes.waiting or self.lanes.freed):
+        if not self._is_scouting and (self.lanes.waiting or self.lanes.freed):
+            self._send_scout()
+        return lane
+
+    def _send_scout(self) -> None:
+        if self._limit > 1:
             self._is_scouting = True
             asyncio.get_running_loop().call_soon(self._scout)
-        return lane
 
     def _scout(self) -> None:
         """If handlers wait for something by now, have further runners begin."""
@@ -182,19 +221,21 @@ class Runners:
 
     @property
     def _limit(self) -> int:
-        entity = self.lease.processor.entity
-        assert entity is not None
-        return entity.options.key_concurrency
+        return self._entity.options.key_concurrency
+
+    @property
+    def _entity(self) -> Entity:
+        return self.performer.entity
 
     async def _rest(self) -> None:
-        self.look_up()
+        self.call()
         awake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resting.append(awake)
         await awake
 
     async def _breathe(self) -> None:
         self._due = 0.0  # whoever runs in this turn of the loop gives way after one event, too
-        self.look_up()
+        self.call()
         await breathe(0.0)
         self._due = self.clock.monotonic() + BREATH
 
@@ -205,18 +246,6 @@ class Runners:
             self._silence = None
 
     # ── failures ──
-
-    async def _outcome(self, lane: Lane, alarm: Alarm | None) -> Exception | None:
-        assert lane.at is not None
-        if alarm is not None:
-            alarm.begin()
-        try:
-            await self.performer.perform(lane, lane.at)
-            if alarm is not None:
-                alarm.pause()
-        except BaseException as error:
-            return self._failure(error, alarm)
-        return None
 
     def _failure(self, error: BaseException, alarm: Alarm | None) -> Exception:
         """What a handler has failed with; what is meant for its task passes."""

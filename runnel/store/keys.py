@@ -4,11 +4,13 @@ All keys of a partition share one hash tag, so that each script stays within one
 an app share another. Names are percent-encoded outside `A-Za-z0-9_.-`: no two apps, streams or processors share a key.
 """
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
 
+@lru_cache(4096)
 def encoded(name: str) -> str:
     """A name as it stands in a key: `:`, `{`, `}`, `~` and all else that keys use for themselves are escaped."""
     return quote(name, safe="", errors="surrogatepass").replace("~", "%7E")
@@ -37,7 +39,6 @@ class PartitionKeys:
     """zset, while there are any: number of a delayed event, as 16 digits → when it is due, in ms"""
     delayed_entries: bytes = field(init=False)
     """hash, while there are any: the same number → its fields, and what becomes of it in a full log, as MessagePack"""
-
     relayed: bytes = field(init=False)
     """hash, for ever: outbox of another partition, as `stream/partition/processor` → the last of its events delivered here"""
 
