@@ -5,6 +5,8 @@ from typing import Any, Literal, TypeVar, Unpack, cast
 
 from runnel.clock import Clock, Duration, SystemClock, seconds
 from runnel.connected import Connected
+from runnel.entity.actor import REACH
+from runnel.entity.contact import Contact
 from runnel.entity.declaration import EntityOptions, entity_of
 from runnel.errors import ConfigurationError
 from runnel.handling.breaker import CircuitBreaker
@@ -208,6 +210,7 @@ class App(Connected, Background):
             if not isinstance(handler, type):
                 return cast(H, self._declare(processor))
             self._declare(processor)
+            setattr(handler, REACH, Contact(self, processor))
             return handler
 
         return declare

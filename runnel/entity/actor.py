@@ -5,7 +5,7 @@ A class says how it handles events; each key that has any gets an instance while
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from runnel.clock import Duration
 from runnel.entity.context import Context
@@ -16,6 +16,8 @@ S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Any])
 
 HANDLES = "__runnel_handles__"
+REACH = "__runnel_reach__"
+"""Where a method says what it handles, and a class how its actors are reached: set when it is declared."""
 
 
 class Reach(Protocol):
@@ -37,9 +39,6 @@ class Actor(Context, Generic[M, S]):
 
     Methods may be `async def`, or plain `def`: those run in a thread.
     """
-
-    reach: ClassVar[Reach | None] = None
-    """Set by `App.actor`."""
 
     _state: Any
 
@@ -151,9 +150,10 @@ class Actor(Context, Generic[M, S]):
 
     @classmethod
     def _reach(cls) -> Reach:
-        if cls.reach is None:
+        reach: Reach | None = vars(cls).get(REACH)  # that of a class it derives from would be another actor's
+        if reach is None:
             raise ConfigurationError(f"actor {cls.__name__!r} is not declared: put @app.actor(stream) before its class")
-        return cls.reach
+        return reach
 
 
 def handles(*messages: type[Any]) -> Callable[[F], F]:

@@ -107,10 +107,16 @@ class Request:
     within: float
 
 
-def message_fields(
-    processor: str, key: bytes, method: Method, message: Any, request: Request | None = None
-) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The names and values of a message's fields: an ask, or, without a request, a tell.
+@frozen
+class Fields:
+    """The fields of an entry: their names, and their values in the same order."""
+
+    names: tuple[bytes, ...]
+    values: tuple[bytes, ...]
+
+
+def message_fields(processor: str, key: bytes, method: Method, message: Any, request: Request | None = None) -> Fields:
+    """A message as an entry: an ask, or, without a request, a tell.
 
     Raises:
         RecordError: The message does not fit its type.
@@ -119,9 +125,9 @@ def message_fields(
     names = (TO, KEY, TYPE, MESSAGE)
     values = (processor.encode(), key, record.__name__.encode(), method.codec.dumps(message))
     if request is None:
-        return names, values
+        return Fields(names, values)
     within = b"%d" % max(1, round(request.within * 1000))
-    return (*names, ASKER, ASK, WITHIN), (*values, request.asker.encode(), request.number, within)
+    return Fields((*names, ASKER, ASK, WITHIN), (*values, request.asker.encode(), request.number, within))
 
 
 @frozen

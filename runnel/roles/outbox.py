@@ -96,7 +96,7 @@ class Outbox:
     def steps(self, most: int) -> list[Step]:
         """What to ask now, all in one exchange: the next page, of so many entries, is read while the last is delivered."""
         found = []
-        if self.delivered and self.closed is None:
+        if self.delivered:
             ids, self.delivered = self.delivered, []
             found.append(Step(outbox.remove(self.source, self.processor, ids), partial(self._removed, ids)))
         page, self.page = self.page, {}
@@ -117,7 +117,7 @@ class Outbox:
 
     def restart(self) -> None:
         """Forget all that was read: the server has not answered, and may have another past when it does."""
-        self.told, self.more, self.after, self.closed = True, False, START, None
+        self.told, self.more, self.after = True, False, START
         self.page, self.delivered, self.held = {}, [], {}
 
     # ── answers ──

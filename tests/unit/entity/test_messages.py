@@ -84,8 +84,8 @@ def returning(annotation: Any) -> Method:
 
 
 def fields_of(message: Any, request: Request | None = None, key: bytes = b"7") -> list[bytes]:
-    names, values = message_fields("Account", key, method_for("Account", message, METHODS), message, request)
-    return [part for pair in zip(names, values, strict=True) for part in pair]
+    fields = message_fields("Account", key, method_for("Account", message, METHODS), message, request)
+    return [part for pair in zip(fields.names, fields.values, strict=True) for part in pair]
 
 
 def request(number: int = 1, within: float = 2.5) -> Request:
@@ -248,7 +248,8 @@ def test_methods_that_cannot_answer_are_refused_when_declared() -> None:
 
 
 def test_only_the_annotation_of_what_it_returns_is_resolved() -> None:
-    def get(self: "Later", message: "Later") -> "Total": ...  # type: ignore[name-defined,empty-body]  # noqa: F821
+    def get(self: "Later", message: "Later") -> "Total":  # type: ignore[name-defined]  # noqa: F821
+        raise NotImplementedError
 
     method = method_of("Account", get, Order)
     assert method.returns.loads(method.returns.dumps(Total(amount=1))) == Total(amount=1)
