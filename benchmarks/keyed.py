@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from benchmarks.orders import Order, orders
+from benchmarks.orders import AMOUNT, Order, orders
 from benchmarks.process import Figures
 from benchmarks.product import peak_mib
 from benchmarks.stopwatch import Stopwatch
@@ -15,7 +15,7 @@ class Balance(Record):
     """What an actor remembers."""
 
     total: int = 0
-    events: int = 0
+
 
 
 async def function(url: str, events: int, run: int, key_concurrency: int = 16) -> Figures:
@@ -51,7 +51,6 @@ async def state(url: str, events: int, run: int, max_active: int = 20_000) -> Fi
             if not done:
                 watch.start()
             self.state.total += order.amount
-            self.state.events += 1
             done += 1
             if done == events:
                 watch.stop()
@@ -62,8 +61,8 @@ async def state(url: str, events: int, run: int, max_active: int = 20_000) -> Fi
     async with app:
         for keys in stream.partitions:
             states: Any = await app.redis.hgetall(keys.state(f"state.{run}"))
-            stored += sum([loads(state).events for state in states.values()])
-    return {**watch.figures(events), "mib": peak_mib(), "stored": stored}
+            stored += sum([loads(state).total for state in states.values()])
+    return {**watch.figures(events), "mib": peak_mib(), "stored": stored / AMOUNT}
 
 
 async def waiting(url: str, events: int, run: int, key_concurrency: int) -> Figures:

@@ -10,6 +10,7 @@ from cattrs.preconf.orjson import make_converter
 from runnel import App, Record, Stream
 
 PARTITIONS = 16
+AMOUNT = 99
 WHEN = dt.datetime(2020, 7, 21, 22, 9, 37, tzinfo=dt.UTC)
 
 
@@ -30,7 +31,7 @@ class PlainOrder:
     amount: int
 
 
-def order(number: int, amount: int = 99) -> Order:
+def order(number: int, amount: int = AMOUNT) -> Order:
     """Order number so-and-so."""
     return Order(order_id=number, created_at=WHEN, amount=amount)
 

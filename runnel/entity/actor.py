@@ -40,6 +40,8 @@ class Actor(Context, Generic[M, S]):
     Methods may be `async def`, or plain `def`: those run in a thread.
     """
 
+    __slots__ = ("_state",)
+
     _state: Any
 
     # ── what to override ──

@@ -39,11 +39,13 @@ class Place:
 class Context:
     """The event at hand, and its key. To be used while the event is handled, by its handler only."""
 
+    __slots__ = ("_attempt", "_entry", "_key", "_place", "_turn")
+
     _place: Place
     _key: bytes
     _entry: Entry
-    _attempt: int = 1
-    _turn: Turn | None = None
+    _attempt: int
+    _turn: Turn | None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.key!r}>"

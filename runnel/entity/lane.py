@@ -1,10 +1,15 @@
 """A lane: what a worker has of one key while it is active, its actor above all. Plain data."""
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from attrs import define, field
+from attrs import define
 
 from runnel.entity.context import Context, Entry
+
+NONE: Mapping[str, int] = MappingProxyType({})
+"""Of the many that have no reminders."""
 
 
 @define(eq=False)
@@ -25,13 +30,19 @@ class Lane:
 
     key: bytes
     state: bytes | None = None
-    reminders: dict[str, int] = field(factory=dict)
+    reminders: Mapping[str, int] = NONE
     actor: Context | None = None
     at: Entry | None = None
-    waiting: deque[Entry] = field(factory=deque)
+    waiting: deque[Entry] | None = None
     holds: int = 0
     failures: int = 0
     used: float = 0.0
+
+    def put(self, entry: Entry) -> None:
+        """An event waits, behind the others."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(entry)
 
     @property
     def is_idle(self) -> bool:

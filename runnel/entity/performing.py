@@ -77,7 +77,7 @@ class Performer:
         if actor is None:
             actor = await self._activate(lane, entry)
         else:
-            actor._entry, actor._attempt, actor._turn = entry, lane.failures + 1, None
+            actor._entry, actor._attempt = entry, lane.failures + 1
         if fields[0] == TO:
             return await self._perform_addressed(lane, actor, entry)
         try:
@@ -104,7 +104,7 @@ class Performer:
         entity = self.entity
         actor = entity.make()
         actor._place, actor._key = self.place, lane.key
-        actor._entry, actor._attempt = entry, lane.failures + 1
+        actor._entry, actor._attempt, actor._turn = entry, lane.failures + 1, None
         if entity.state is not None:
             actor._state = entity.state.load(lane.state)  # type: ignore[attr-defined]
         if entity.on_start is not None:
@@ -132,13 +132,13 @@ class Performer:
     def keep(self, lane: Lane, actor: Context, answer: Answer | None = None) -> None:
         """Note what the event did; nothing, if any of it cannot be stored."""
         if self._dumps is not None:
-            state = actor._state  # type: ignore[attr-defined]
-            stored = None if state is None else self._dumps(state)
+            if (state := actor._state) is not None:  # type: ignore[attr-defined]
+                stored: bytes | None = self._dumps(state)
+            else:
+                stored, actor._state = None, self._initial()  # type: ignore[attr-defined]
             if stored != lane.state and not (lane.state is None and stored == self._first):
                 lane.state = stored
                 self.window.save(lane.key, stored)
-            if state is None:
-                actor._state = self._initial()  # type: ignore[attr-defined]
         if actor._turn is not None or answer is not None:
             turn, actor._turn = actor._turn, None
             self._keep_turn(lane, turn or Turn(), () if answer is None else (answer,))
@@ -179,13 +179,15 @@ class Performer:
             found: Addressed = addressed(entry[1], self.entity.methods)
         except RecordError as error:
             raise Undecodable(str(error)) from error
-        if isinstance(found, Reminder):
-            await self._remind(lane, actor, found)
-        elif found.asker is None:
+        if isinstance(found, Message) and found.asker is not None:
+            if not self._is_late(entry[0], found.within):
+                await self._answer(lane, actor, found)
+            return
+        if isinstance(found, Message):
             await self._in_thread(found.method.function, actor, found.value)
-            self.keep(lane, actor)
-        elif not self._is_late(entry[0], found.within):
-            await self._answer(lane, actor, found)
+        else:
+            await self._remind(lane, actor, found)
+        self.keep(lane, actor)
 
     async def _remind(self, lane: Lane, actor: Context, reminder: Reminder) -> None:
         """Call it, unless it was cancelled, or set anew, since it went into the log."""
@@ -193,7 +195,6 @@ class Performer:
             return
         actor._now.cancel_reminder(reminder.name)  # unless the handler sets it again
         await self._in_thread(self.entity.on_reminder, actor, reminder.name)
-        self.keep(lane, actor)
 
     async def _answer(self, lane: Lane, actor: Context, message: Message) -> None:
         """Whatever comes of it is the answer: an error too, and then it has changed nothing."""

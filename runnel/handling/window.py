@@ -5,6 +5,7 @@ always all of it: a state covers every event of its key that is done, so it must
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field
 
@@ -15,6 +16,9 @@ from runnel.store.moves import LARGEST, Move, size
 
 MOST = 500
 """States, or other changes, that are to be committed when no further event may begin: one commit carries them all."""
+
+LIGHT = LARGEST // MOST
+"""Bytes of a state that is not weighed."""
 
 WIDEST = 1_024
 """How many events are in hand at most: so many may be marked."""
@@ -83,15 +87,15 @@ class Window(Position):
 
     # ── what is done ──
 
-    def finish(self, xid: bytes) -> None:
-        """This event is done: for each event, and so quick."""
-        if self.entries[self.at][0] == xid:
-            self.at += 1
+    def finish(self, entry: Sequence[Any]) -> None:
+        """This event in hand is done: called for each, and so quick."""
+        if self.entries[at := self.at] is entry:
+            self.at = at + 1
             if self.above:
                 self.catch_up()
         else:
-            self.above.add(xid)
-            self._unmarked[xid] = None
+            self.above.add(entry[0])
+            self._unmarked[entry[0]] = None
         if not self.dirty:
             self.dirty = True
             self.on_dirty()
@@ -130,10 +134,10 @@ class Window(Position):
         """What the key's actor remembers from now on; None: nothing."""
         fresh = self.states.fresh
         fresh[key] = state
-        if state is not None:
-            self._weight += len(state)
-        if len(fresh) >= MOST or self._weight >= LARGEST:
+        if len(fresh) >= MOST:
             self.is_full = True
+        if state is not None and len(state) > LIGHT:  # as many as may be there are within bounds, else
+            self._weigh(len(state))
 
     def add(self, effects: Sequence[Effect], *, emits: bool = False) -> None:
         """What an event that is done now did beside it."""

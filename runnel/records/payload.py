@@ -17,6 +17,9 @@ R = TypeVar("R")
 
 Unpack = Callable[[bytes], Any]
 
+ROOMY = 2_048
+"""What orjson makes keeps the 4 KiB in which it was made, however short it is: smaller payloads are copied out of it."""
+
 
 class PayloadCodec(Codec[R]):
     """The whole record as one payload in the field ``data``."""
@@ -31,6 +34,7 @@ class PayloadCodec(Codec[R]):
         self._load = classes.loader(record)
         self._dump = classes.dumper(record)
         self._dumps = _dumps_of(serializer)
+        self._is_plain = type(serializer) is JSONSerializer and serializer.compressor is None and max_payload >= ROOMY
         self._compress = None if serializer.compressor is None else _compress_of(serializer.compressor)
         self._unpack = _unpacker(serializer, max_payload)
 
@@ -38,6 +42,14 @@ class PayloadCodec(Codec[R]):
         return (self.dumps(record),)
 
     def dumps(self, record: R) -> bytes:
+        if self._is_plain and record.__class__ is self.record:
+            try:
+                payload = orjson.dumps(self._dump(record))
+            except Exception:
+                pass  # below it says why
+            else:
+                if len(payload) < ROOMY:
+                    return b"%b" % payload
         if not isinstance(record, self.record):
             raise RecordError(f"expected {self.record.__name__}, got {shortened(record)}")
         try:

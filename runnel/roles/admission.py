@@ -12,13 +12,16 @@ from attrs import define, field
 
 from runnel.clock import Clock
 from runnel.entity.declaration import Entity
-from runnel.entity.lane import Lane
+from runnel.entity.lane import NONE, Lane
 from runnel.handling.window import WIDEST, Latest, Window
 from runnel.roles.lanes import Lanes, key_of
 from runnel.roles.lease import Lease
 from runnel.roles.reader import Batch
 from runnel.store.link import Link
-from runnel.stream import TO
+from runnel.stream import KEY, TO
+
+ENOUGH = 512
+"""Events that wait for a runner: more in hand would only be cold in the processor's caches when their turn comes."""
 
 
 @define(eq=False)
@@ -40,8 +43,10 @@ class Admission:
     @property
     def has_room(self) -> bool:
         """Whether a batch is there, and may come in."""
+        if not self.batches or len(self.lanes.waiting) >= ENOUGH:
+            return False
         left = self.window.left
-        return bool(self.batches) and (not left or left + len(self.batches[0].entries) <= WIDEST)
+        return not left or left + len(self.batches[0].entries) <= WIDEST
 
     async def admit(self) -> None:
         """Take the next batch in hand.
@@ -50,26 +55,35 @@ class Admission:
             StoreError: The states cannot be read. The batch is lost: the partition has to begin anew.
         """
         entries = self.batches.popleft().entries
-        keys = [key_of(entry[1]) for entry in entries]
-        await self.make_lanes([*{key: None for key in keys if key not in self.lanes.by_key}])
-        self._distribute(entries, keys)
+        lanes = self._lanes_of(entries)
+        if None in lanes:
+            known = self.lanes.by_key
+            await self.make_lanes([*{key: None for _, fields in entries if (key := key_of(fields)) not in known}])
+            lanes = self._lanes_of(entries)
+        self._distribute(entries, lanes)
 
-    def _distribute(self, entries: list[tuple[bytes, list[bytes]]], keys: list[bytes]) -> None:
-        window, lanes, now = self.window, self.lanes, self.clock.monotonic()
-        by_key, waiting, name = lanes.by_key, lanes.waiting, self.lease.processor.options.name.encode()
-        done = set(window.above)
+    def _lanes_of(self, entries: list[tuple[bytes, list[bytes]]]) -> list[Lane]:
+        """The lane of each; None, where there is none."""
+        find: Any = self.lanes.by_key.get
+        return [find(fields[3] if len(fields) > 3 and fields[2] == KEY else key_of(fields)) for _, fields in entries]
+
+    def _distribute(self, entries: list[tuple[bytes, list[bytes]]], lanes: list[Lane]) -> None:
+        """Put events before the runners; not those that are done, or are for the actors of another processor."""
+        window, now, done = self.window, self.clock.monotonic(), set(self.window.above)
         window.take_in(entries)
-        for entry, key in zip(entries, keys, strict=True):
-            fields = entry[1]
-            if entry[0] in done:
-                continue
-            if fields[0] == TO and fields[1] != name:
-                window.finish(entry[0])  # it is for the actors of another processor
-            else:
-                lane = by_key[key]
-                lane.holds += 1
-                lane.used = now
-                waiting.append((lane, entry))
+        pairs = [*zip(lanes, entries, strict=True)]
+        if done or TO in [fields[0] for _, fields in entries]:
+            pairs = [pair for pair in pairs if pair[1][0] not in done and self._is_ours(pair[1])]
+        for lane, _ in pairs:
+            lane.holds += 1
+            lane.used = now
+        self.lanes.waiting += pairs
+
+    def _is_ours(self, entry: tuple[bytes, list[bytes]]) -> bool:
+        ours = entry[1][0] != TO or entry[1][1] == self.lease.processor.options.name.encode()
+        if not ours:
+            self.window.finish(entry)
+        return ours
 
     async def make_lanes(self, keys: list[bytes]) -> None:
         """Make lanes for these keys, which have none.
@@ -81,7 +95,7 @@ class Admission:
         reminders = await self._stored("reminders", self.window.reminders, keys) if self.entity.on_reminder else {}
         for key in keys:
             pending = reminders.get(key)
-            self.lanes.by_key[key] = Lane(key, states.get(key), orjson.loads(pending) if pending else {})
+            self.lanes.by_key[key] = Lane(key, states.get(key), orjson.loads(pending) if pending else NONE)
 
     async def _stored(self, kind: str, latest: Latest, keys: list[bytes]) -> dict[bytes, bytes | None]:
         """What is stored of these keys; of what is not committed yet, what will be."""

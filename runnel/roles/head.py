@@ -68,7 +68,7 @@ class Head:
             key = key_of(entry[1]).decode(errors="replace")
             self.window.add([refusal(entry[1], KeyParked(f"key {key!r} is parked: its actor handles nothing for now"))])
             self.lanes.withdraw(entry).holds -= 1
-            self.window.finish(entry[0])
+            self.window.finish(entry)
             return True
         if not self.passing.room():
             return False

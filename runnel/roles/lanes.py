@@ -50,7 +50,7 @@ class Lanes:
         while self.waiting:
             lane, entry = self.waiting.popleft()
             if lane.at is not None or lane.waiting or (parked and lane.key in parked):
-                lane.waiting.append(entry)
+                lane.put(entry)
             else:
                 lane.at = entry
                 return lane
@@ -74,7 +74,7 @@ class Lanes:
     def again(self, lane: Lane) -> None:
         """The event under way comes to its turn once more."""
         assert lane.at is not None
-        lane.waiting.appendleft(lane.at)
+        lane.waiting = deque([lane.at, *(lane.waiting or ())])
         lane.at = None
         self.freed.append(lane)
 
@@ -88,6 +88,7 @@ class Lanes:
         if self.waiting and self.waiting[0][1] is entry:
             self.waiting.popleft()
         else:
+            assert lane.waiting is not None
             first = lane.waiting.popleft()
             assert first is entry
         return lane

@@ -149,7 +149,7 @@ class Runners:
             if is_plain and waiting and not freed and self.may_run and not (window.is_full or window.closing or parked.keys):
                 lane, entry = waiting.popleft()  # `_next`, for nearly every event
                 if lane.at is not None or lane.waiting:
-                    lane.waiting.append(entry)
+                    lane.put(entry)
                     continue
                 lane.at = entry
                 if waiting and not self._is_scouting:
@@ -166,7 +166,9 @@ class Runners:
                 alarm.begin()
             try:
                 if is_async and (actor := lane.actor) is not None and (fields := entry[1])[0] != TO:  # as `perform` does
-                    actor._entry, actor._attempt, actor._turn = entry, lane.failures + 1, None
+                    actor._entry = entry
+                    if lane.failures:
+                        actor._attempt = lane.failures + 1
                     try:
                         record = decode(fields)
                     except RecordError as error:
@@ -181,11 +183,13 @@ class Runners:
             except BaseException as error:
                 await self._failed(lane, self._failure(error, alarm))
             else:
-                window.finish(entry[0])
+                window.finish(entry)
                 lane.at = None  # `lanes.leave`
                 lane.holds -= 1
                 if lane.failures:
                     lane.failures = 0
+                    if lane.actor is not None:
+                        lane.actor._attempt = 1
                 if lane.waiting:
                     freed.append(lane)
                 if failed or parked.keys:

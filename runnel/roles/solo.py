@@ -67,7 +67,7 @@ class Solo:
         lane = self.lanes.withdraw(entry)
         lane.at = entry
         if (error := await self._alone(lane)) is None:
-            self.window.finish(entry[0])
+            self.window.finish(entry)
             self.lanes.leave(lane)
         else:
             self.lanes.failed[entry[0]] = lane, error

@@ -4,6 +4,8 @@ Each is a move, see `moves.py`: together with the cursor it takes effect, or not
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from attrs import frozen
 
@@ -39,9 +41,9 @@ class Answer:
 
 def save(states: Mapping[bytes, bytes | None]) -> list[Move]:
     """Key → what its actor remembers; None: nothing any more."""
-    kept = [part for key, state in states.items() if state is not None for part in (key, state)]
-    dropped = [key for key, state in states.items() if state is None]
-    return [*_list(b"save", kept), *_list(b"drop", dropped)]
+    dropped = [key for key, state in states.items() if state is None] if None in states.values() else ()
+    kept = {key: state for key, state in states.items() if state is not None} if dropped else states
+    return [*_list(b"save", [*chain.from_iterable(kept.items())]), *_list(b"drop", dropped)]
 
 
 def mark(ids: Sequence[bytes]) -> list[Move]:
@@ -80,7 +82,7 @@ def _reminder(processor: str, key: bytes, name: str) -> bytes:
     return f"~{encoded(processor)}/{len(called)}:{called}".encode() + key
 
 
-def _list(what: bytes, args: Sequence[bytes]) -> list[Move]:
+def _list(what: bytes, args: Sequence[Any]) -> list[Move]:
     """In pieces: Lua's stack holds some thousand values."""
     pieces = [args[at : at + 2000] for at in range(0, len(args), 2000)]
     return [Act((what, b"%d" % len(piece), *piece)) for piece in pieces]

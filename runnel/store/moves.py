@@ -4,6 +4,7 @@ A move is a change that goes into the same fenced script as the cursor. Its `arg
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Protocol
 
 from attrs import field, frozen
@@ -123,7 +124,7 @@ def move(
     """
     head = (processor, token.epoch, token.nonce, b"%d" % number, cursor, b"%d" % count)
     keys_used = (keys.slot(processor), keys.cursors, keys.dead(processor), *keys.of_parked(processor), *of_actors)
-    args = (*head, *(arg for each in moves for arg in each.args))
+    args = [*head, *chain.from_iterable(each.args for each in moves)]
     return Call(SCRIPTS["move"], keys_used, args, lambda reply: reply.decode())
 
 
