@@ -14,7 +14,7 @@ from attrs import define, field
 from runnel.actors import ActorRef, ActorSystem
 from runnel.clock import ManualClock, SystemClock
 from runnel.roles.outbox import ODD, REFUSES
-from runnel.roles.relay import AGAIN, Deliver, Relay, RelayMessage
+from runnel.roles.relay import AGAIN, PARTING, Deliver, Relay, RelayMessage
 from runnel.store.client import Store
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
@@ -131,9 +131,11 @@ class Recorder:
 
     link: Link
     asked: list[Sequence[Any]] = field(factory=list)
+    on_run: Callable[[], object] = lambda: None
 
     async def run(self, calls: Sequence[Any], **options: Any) -> Any:
         self.asked.append(calls)
+        self.on_run()
         return await self.link.run(calls, **options)
 
     async def close(self) -> None:
@@ -293,6 +295,51 @@ async def test_a_relay_that_is_stopped_leaves_no_connection(proxied: tuple[World
     assert proxy.connections == before + 1
     await relay.stop()
     await wait_until(lambda: proxy.connections == before)
+
+
+async def test_a_relay_that_is_stopped_delivers_what_it_was_told_of(proxied: tuple[World, Proxy]) -> None:
+    """There may be no other worker that runs this processor, and some that wait for what it has emitted."""
+    world, proxy = proxied
+    world.emit_many(3000)
+    relay = world.relay()
+    proxy.stall()
+    tell(relay)
+    await wait_until(lambda: len(world.actors[0].outboxes) == len(SOURCES))
+    stopping = asyncio.create_task(relay.stop())
+    proxy.stall(False)
+    await stopping
+    assert world.waiting() == 0
+    world.check()
+
+
+async def test_a_relay_that_is_stopped_does_not_stay_for_long(world: World) -> None:
+    recorder = Recorder(world.open_link(), on_run=lambda: world.clock.advance(0.9 * PARTING))
+    relay = world.relay(lambda: recorder)  # type: ignore[arg-type, return-value]
+    world.emit_many(3000)
+    tell(relay)
+    await wait_until(lambda: recorder.asked)
+    await relay.stop()
+    assert world.waiting() > 0
+    tell(world.relay())
+    await world.delivered()
+
+
+async def test_a_relay_that_is_stopped_while_the_server_is_away_leaves_the_rest(
+    proxied: tuple[World, Proxy], caplog: pytest.LogCaptureFixture
+) -> None:
+    world, proxy = proxied
+    world.emit_many(30)
+    relay = world.relay()
+    proxy.stall()
+    tell(relay)
+    await wait_until(lambda: world.actors[0].travelling)
+    proxy.refuse = True
+    await relay.stop()
+    assert [record.message for record in logged(caplog)] == ["emitted events are left in their outbox, for the next owner"]
+    proxy.refuse = False
+    proxy.stall(False)
+    tell(world.relay())
+    await world.delivered()
 
 
 async def test_the_next_owners_relay_delivers_what_the_last_one_left(world: World) -> None:
