@@ -2,8 +2,8 @@
 
 Commits put them into outboxes, one a partition; the relay gets `Deliver` for an outbox that may hold something. It appends
 them to their targets and, once that was answered, removes them. It needs no lease: scripts see to it that each event is
-delivered once, in the order of its outbox, however many relays of owners old and new are at it. A relay that stops, or
-dies, leaves what it has not delivered to the next owner's.
+delivered once, in the order of its outbox, however many relays of owners old and new are at it. A relay that dies leaves
+what it has not delivered to the next owner's; one that is stopped first delivers what it can, for there may be none soon.
 """
 
 import logging
@@ -25,6 +25,9 @@ ROUND = 4 * PAGE
 
 AGAIN = 1.0
 """Seconds until what was refused is tried again."""
+
+PARTING = 0.5
+"""Seconds for which a relay that is to stop goes on, if it has something to deliver."""
 
 
 # ── messages ──
@@ -101,7 +104,14 @@ class Relay(Actor[RelayMessage]):
         self._go_on()
 
     async def on_stop(self) -> None:
-        await self.link.close()
+        try:
+            if not self.pausing:
+                await self._finish()
+        except StoreError as error:
+            fields = {"processor": self.processor, "error": str(error)}
+            log.warning("emitted events are left in their outbox, for the next owner", extra=fields)
+        finally:
+            await self.link.close()
 
     def statistics(self) -> dict[str, object]:
         return {"relayed": self.relayed, "waiting": len(self.outboxes), "failing": len(self.troubles)}
@@ -119,16 +129,25 @@ class Relay(Actor[RelayMessage]):
             self.again = False
             for outbox in self.outboxes.values():
                 outbox.retry()
-        busy = [outbox for outbox in self.outboxes.values() if outbox.is_busy]
-        if busy:
-            most = self._count(len(busy))
-            steps = [step for outbox in busy for step in outbox.steps(most)]
+        if steps := self._steps():
             self.travelling = True
             calls = [step.call for step in steps]
             self.pipe_to_self(self.link.run(calls), lambda answers: _Answered(steps, answers), _Unanswered)
         if self.troubles and not self.resting:
             self.resting = True
             self.set_timer("again", _Again(), AGAIN)
+
+    async def _finish(self) -> None:
+        if self.travelling:  # the exchange was cancelled, nobody knows what became of it
+            self._forget()
+        end = self.clock.monotonic() + PARTING
+        while self.clock.monotonic() < end and (steps := self._steps()):
+            self._take(steps, await self.link.run([step.call for step in steps]))
+
+    def _steps(self) -> list[Step]:
+        busy = [outbox for outbox in self.outboxes.values() if outbox.is_busy]
+        most = self._count(len(busy)) if busy else 0
+        return [step for outbox in busy for step in outbox.steps(most)]
 
     def _count(self, outboxes: int) -> int:
         """How many entries each of so many outboxes may be asked for: what is in memory is bounded in bytes as well."""
@@ -168,6 +187,9 @@ class Relay(Actor[RelayMessage]):
             fields = {"processor": self.processor, "error": str(error)}
             log.warning("emitted events cannot be delivered, trying again", extra=fields)
         self.travelling, self.failures, self.pausing = False, self.failures + 1, True
+        self._forget()
+        self.set_timer("pause", _Resume(), min(0.05 * 2**self.failures, 1.0))
+
+    def _forget(self) -> None:
         for outbox in self.outboxes.values():
             outbox.restart()
-        self.set_timer("pause", _Resume(), min(0.05 * 2**self.failures, 1.0))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from attrs import define, field
 from runnel.actors import ActorRef, ActorSystem
 from runnel.clock import ManualClock, SystemClock
 from runnel.roles.outbox import ODD, REFUSES
-from runnel.roles.relay import AGAIN, Deliver, Relay, RelayMessage
+from runnel.roles.relay import AGAIN, PARTING, Deliver, Relay, RelayMessage
 from runnel.store.client import Store
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
@@ -45,9 +46,9 @@ class World:
         self.actors.append(actor)
         return self.system.spawn(lambda: actor, name=f"relay-{len(self.actors)}", mailbox=2**16)
 
-    def emit(self, source: PartitionKeys, target: PartitionKeys, value: str | None = None, *, pad: int = 0) -> None:
+    def emit(self, source: PartitionKeys, target: PartitionKeys, *, pad: int = 0) -> None:
         """As a commit does."""
-        value = value or f"{source.number}-{sum(map(len, self.emitted.values()))}"
+        value = f"{source.number}-{sum(map(len, self.emitted.values()))}"
         fields: dict[Any, Any] = {TARGET: Target(target, 100_000, "block").field, "data": value, "pad": "." * pad}
         self.redis.xadd(source.outbox(BILL), fields)
         self.emitted[source, target].append(value)
@@ -130,9 +131,11 @@ class Recorder:
 
     link: Link
     asked: list[Sequence[Any]] = field(factory=list)
+    on_run: Callable[[], object] = lambda: None
 
     async def run(self, calls: Sequence[Any], **options: Any) -> Any:
         self.asked.append(calls)
+        self.on_run()
         return await self.link.run(calls, **options)
 
     async def close(self) -> None:
@@ -198,7 +201,25 @@ async def test_what_one_exchange_asks_for_is_bounded_in_events_and_in_bytes(worl
     await world.forgotten()
     assert recorder.pages[0] == PAGE
     assert max(recorder.pages[1:]) <= 3
+    recorder.asked.clear()
+    world.emit_many(20, SOURCES[1:2])
+    tell(relay, SOURCES[1])
+    await world.delivered()
+    await world.forgotten()
+    assert 3 <= recorder.pages[1] < 10, "that some were small says little of the next ones"
     assert all(sum(map(size_of, calls)) < 2 * LARGEST for calls in recorder.asked)
+
+
+async def test_what_a_full_target_drops_is_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.redis.xadd(TARGETS[1].log, {"data": "1"})
+    fields: dict[Any, Any] = {TARGET: Target(TARGETS[1], 2, "drop_oldest").field, "data": "2"}
+    for _ in range(3):
+        world.redis.xadd(SOURCES[0].outbox(BILL), fields)
+    tell(world.relay())
+    await wait_until(lambda: world.waiting() == 0)
+    [record] = [record for record in caplog.records if record.name == "runnel.roles.outbox"]
+    assert record.message == "unprocessed events dropped"
+    assert (record.stream, record.partition, record.dropped) == ("alerts", 1, 2)  # type: ignore[attr-defined]
 
 
 async def test_a_full_server_does_not_hold_it_up(world: World, valkey: Server) -> None:
@@ -264,6 +285,63 @@ async def test_a_page_that_arrives_late_changes_nothing(proxied: tuple[World, Pr
     world.check()
 
 
+async def test_a_relay_that_is_stopped_leaves_no_connection(proxied: tuple[World, Proxy]) -> None:
+    world, proxy = proxied
+    before = proxy.connections
+    world.emit_many(20)
+    relay = world.relay()
+    tell(relay)
+    await world.delivered()
+    assert proxy.connections == before + 1
+    await relay.stop()
+    await wait_until(lambda: proxy.connections == before)
+
+
+async def test_a_relay_that_is_stopped_delivers_what_it_was_told_of(proxied: tuple[World, Proxy]) -> None:
+    """There may be no other worker that runs this processor, and some that wait for what it has emitted."""
+    world, proxy = proxied
+    world.emit_many(3000)
+    relay = world.relay()
+    proxy.stall()
+    tell(relay)
+    await wait_until(lambda: len(world.actors[0].outboxes) == len(SOURCES))
+    stopping = asyncio.create_task(relay.stop())
+    proxy.stall(False)
+    await stopping
+    assert world.waiting() == 0
+    world.check()
+
+
+async def test_a_relay_that_is_stopped_does_not_stay_for_long(world: World) -> None:
+    recorder = Recorder(world.open_link(), on_run=lambda: world.clock.advance(0.9 * PARTING))
+    relay = world.relay(lambda: recorder)  # type: ignore[arg-type, return-value]
+    world.emit_many(3000)
+    tell(relay)
+    await wait_until(lambda: recorder.asked)
+    await relay.stop()
+    assert world.waiting() > 0
+    tell(world.relay())
+    await world.delivered()
+
+
+async def test_a_relay_that_is_stopped_while_the_server_is_away_leaves_the_rest(
+    proxied: tuple[World, Proxy], caplog: pytest.LogCaptureFixture
+) -> None:
+    world, proxy = proxied
+    world.emit_many(30)
+    relay = world.relay()
+    proxy.stall()
+    tell(relay)
+    await wait_until(lambda: world.actors[0].travelling)
+    proxy.refuse = True
+    await relay.stop()
+    assert [record.message for record in logged(caplog)] == ["emitted events are left in their outbox, for the next owner"]
+    proxy.refuse = False
+    proxy.stall(False)
+    tell(world.relay())
+    await world.delivered()
+
+
 async def test_the_next_owners_relay_delivers_what_the_last_one_left(world: World) -> None:
     world.emit_many(40)
     first = world.relay()
@@ -303,12 +381,14 @@ async def resumes(world: World) -> None:
 
 async def test_connections_that_break_again_and_again(proxied: tuple[World, Proxy]) -> None:
     world, proxy = proxied
+    dice = random.Random(7)
     relays = [world.relay(), world.relay()]
     for _ in range(20):
         world.emit_many(60)
         for relay in relays:
             tell(relay)
-        await asyncio.sleep(0.001)
+        for _ in range(dice.randint(0, 60)):
+            await asyncio.sleep(0)
         proxy.cut()
         world.clock.advance(0.1)
     await resumes(world)
@@ -326,7 +406,7 @@ async def test_a_server_that_is_away_is_waited_for_and_that_is_said_once(
         proxy.cut()
         world.emit_many(40)
         tell(relay)
-        for failures in (1, 2, 3, 4):
+        for failures in range(1, 10):
             await wait_until(lambda failures=failures: world.actors[0].failures == failures)
             world.clock.advance(1)
         assert [record.message for record in logged(caplog)] == ["emitted events cannot be delivered, trying again"]
@@ -370,12 +450,47 @@ async def test_a_target_of_the_wrong_type_holds_up_no_other(world: World, caplog
     assert world.actors[0].statistics() == {"relayed": 720, "waiting": 0, "failing": 0}
 
 
+async def test_what_is_refused_is_tried_again_however_much_else_goes_on(world: World) -> None:
+    world.redis.set(TARGETS[0].log, "mine")
+    recorder = Recorder(world.open_link())
+    relay = world.relay(lambda: recorder)  # type: ignore[arg-type, return-value]
+    world.emit(SOURCES[0], TARGETS[0])
+    tell(relay)
+    await wait_until(lambda: world.actors[0].resting)
+    for _ in range(4):
+        world.clock.advance(0.3 * AGAIN)
+        world.emit(SOURCES[1], TARGETS[1])
+        tell(relay)
+        await wait_until(lambda: world.waiting() == 1 and not world.actors[0].travelling)
+    assert sum(call.keys[0] == TARGETS[0].log for calls in recorder.asked for call in calls if isinstance(call, Call)) == 2
+
+
+async def test_trying_again_while_something_else_is_under_way_says_nothing_new(
+    proxied: tuple[World, Proxy], caplog: pytest.LogCaptureFixture
+) -> None:
+    world, proxy = proxied
+    world.redis.set(SOURCES[0].outbox(BILL), "mine")
+    relay = world.relay()
+    tell(relay)
+    await wait_until(lambda: world.actors[0].resting and not world.actors[0].travelling)
+    proxy.stall()
+    world.emit(SOURCES[1], TARGETS[1])
+    tell(relay, SOURCES[1])
+    await wait_until(lambda: world.actors[0].travelling)
+    world.clock.advance(AGAIN)
+    await wait_until(lambda: world.actors[0].again)
+    proxy.stall(False)
+    await wait_until(lambda: world.actors[0].resting and not world.actors[0].travelling)
+    assert len(logged(caplog)) == 1
+
+
 async def test_a_refusal_that_comes_again_is_said_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
     relay = world.relay()
     for _ in range(2):
         world.redis.delete(TARGETS[0].relayed)
         world.redis.set(TARGETS[0].relayed, "mine")
-        world.emit_many(24)
+        for source in SOURCES[1:] * 3:  # all three are refused in one exchange, behind the one for the empty outbox
+            world.emit(source, TARGETS[0])
         tell(relay)
         await wait_until(lambda: world.actors[0].troubles)
         world.redis.delete(TARGETS[0].relayed)
