@@ -79,6 +79,10 @@ class PartitionKeys:
         """All that there is of a processor's parked events: these, their keys, the released ones, and the keys' tries."""
         return self.parked(processor), self.parked_keys(processor), self.released_keys(processor), self.tries(processor)
 
+    def outbox(self, processor: str) -> bytes:
+        """stream, for ever: events that the processor's actors emitted, on their way to other partitions"""
+        return self.slot(processor) + b":outbox"
+
     def producer(self, producer: str) -> bytes:
         """hash, expires: the last sequence that a producer appended, or put aside, or a cancelling, and what it was answered"""
         return f"{self.tag}:producer:{encoded(producer)}".encode()
