@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
@@ -23,13 +24,16 @@ from runnel import (
     ParkRetry,
     Record,
     Retry,
+    StoreRefused,
     StoreUnavailable,
 )
 from runnel.errors import StartFailed
 from runnel.operations.kept import Choice, find, release_parked
+from runnel.roles.timeline import LeadersLine
 from runnel.store import throwaway
 from runnel.testing import NotDrained, TestApp
 from runnel.testing.standing import Onlooker, Standing
+from runnel.timing.jobs import Progress
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -408,16 +412,70 @@ async def test_a_job_that_ends_while_it_is_looked_at_leaves_nothing_undone(monke
 
     async def looks_too_early(self: Onlooker) -> Standing:
         standing = await look(self)
-        if shop.app.due_times.ahead:
-            may_send.set()
-            await has_sent.wait()
-            await asyncio.sleep(0)
+        may_send.set()
+        await has_sent.wait()
+        await wait_until(lambda: not t.worker.jobs["sends"].running)
         return standing
 
-    monkeypatch.setattr(Onlooker, "look", looks_too_early)
     async with TestApp(shop.app) as t:
-        await t.advance(10)
+        shop.app.due_times.advance(10)
+        await wait_until(lambda: t.worker.jobs["sends"].running)
+        monkeypatch.setattr(Onlooker, "look", looks_too_early)
+        await t._settled(10)
         assert shop.done == [1]
+
+
+async def test_a_job_that_is_due_is_waited_for_however_long_it_takes_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, ran, looks = Shop(), list[int](), list[int]()
+    look, claim = Onlooker.look, LeadersLine.claim
+
+    @shop.app.timer(0.5, on_leader=True)
+    async def tick() -> None:
+        ran.append(1)
+
+    async def counted(self: Onlooker) -> Standing:
+        looks.append(1)
+        return await look(self)
+
+    async def claims_late(self: LeadersLine, progress: Progress, due: int) -> bool:
+        before = len(looks)
+        await wait_until(lambda: len(looks) > before + 3)
+        return await claim(self, progress, due)
+
+    async with TestApp(shop.app) as t:
+        monkeypatch.setattr(Onlooker, "look", counted)
+        monkeypatch.setattr(LeadersLine, "claim", claims_late)
+        shop.app.due_times.advance(0.5)
+        await t._settled(10)
+        assert ran
+
+
+async def test_all_is_seen_at_one_moment(valkey: Server) -> None:
+    app, stopped = App("shop", redis_url=valkey.url), threading.Event()
+
+    def moves() -> None:
+        with valkey.client() as client:
+            client.set("a", 1)
+            while not stopped.is_set():
+                client.rename("a", "b")
+                client.rename("b", "a")
+
+    moving = threading.Thread(target=moves)
+    moving.start()
+    async with app:
+        link = (await app.open()).link()
+        await wait_until(lambda: app.redis.exists("a", "b"))
+        try:
+            for _ in range(50):
+                seen = await link.at_once([("EXISTS", "a")] * 2000 + [("EXISTS", "b")])
+                assert seen[0] + seen[-1] == 1
+        finally:
+            stopped.set()
+            moving.join()
+        with pytest.raises(StoreRefused, match="WRONGTYPE"):
+            await link.at_once([("XLEN", "a")])
+        with pytest.raises(StoreRefused, match="Transaction discarded"):
+            await link.at_once([("NOT", "A", "COMMAND")])
 
 
 async def test_a_job_that_does_not_end_is_told() -> None:
@@ -546,6 +604,7 @@ async def test_a_server_that_does_not_start_says_why(monkeypatch: pytest.MonkeyP
     broken.write_text("#!/bin/sh\necho no memory at all\nexit 1\n")
     broken.chmod(0o700)
     monkeypatch.setattr(throwaway, "server_binary", lambda who: broken)
+    monkeypatch.setattr(throwaway, "PATIENCE", 1e9)
     with pytest.raises(StoreUnavailable, match="the server for tests does not start; its last words: no memory at all"):
         async with TestApp(Shop().app):
             pass
@@ -570,6 +629,25 @@ async def test_a_worker_that_does_not_start_raises_what_it_found() -> None:
     fine.append(True)
     async with TestApp(shop.app):
         pass
+
+
+async def test_a_start_that_hangs_can_be_cancelled() -> None:
+    shop, hanging = Shop(), asyncio.Event()
+
+    @shop.app.on_start
+    async def opens() -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    async def starts() -> None:
+        async with TestApp(shop.app):
+            pass
+
+    starting = asyncio.create_task(starts())
+    await hanging.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
 
 
 @pytest.mark.parametrize("turns", [1, 5, 20, 60, 120, 200])
@@ -635,6 +713,7 @@ async def test_a_process_that_was_forked_off_does_not_hold_up_the_end(nothing_le
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
             child = os.fork()
         if child == 0:  # as of multiprocessing: it has copies of all pipes
+            signal.alarm(20)
             signal.pause()
     assert nothing_left()
     os.kill(child, signal.SIGKILL)
@@ -709,7 +788,7 @@ async def test_anyio(running):
 """
 
 
-QUIET = ("-o", "asyncio_default_fixture_loop_scope=function")
+QUIET = ("-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function")
 
 
 def test_it_fits_into_every_style_of_test(tmp_path: Path) -> None:
