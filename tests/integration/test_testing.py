@@ -708,7 +708,9 @@ async def test_a_test_run_that_is_killed_leaves_neither_server_nor_data(how: sig
 
 
 async def test_a_process_that_was_forked_off_does_not_hold_up_the_end(nothing_left: Callable[[], bool]) -> None:
-    async with TestApp(Shop().app):
+    shop = Shop()
+    began = shop.app.clock.monotonic()
+    async with TestApp(shop.app):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
             child = os.fork()
@@ -716,6 +718,7 @@ async def test_a_process_that_was_forked_off_does_not_hold_up_the_end(nothing_le
             signal.alarm(20)
             signal.pause()
     assert nothing_left()
+    assert shop.app.clock.monotonic() - began < 15  # the child is still there
     os.kill(child, signal.SIGKILL)
     await asyncio.to_thread(os.waitpid, child, 0)
 
