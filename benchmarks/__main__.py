@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve
 from rich.console import Console
 
+from benchmarks.actors import actors
 from benchmarks.cluster import handovers, many_partitions, scaling
 from benchmarks.delayed import delayed
 from benchmarks.failing import failing
@@ -21,6 +22,7 @@ from benchmarks.server import Server, embedded_server, server_at
 
 MEASUREMENTS: dict[str, Measurement] = {
     **SINGLE,
+    "actors": actors,
     "delayed": delayed,
     "failing": failing,
     "handover": handovers,

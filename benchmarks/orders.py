@@ -56,6 +56,6 @@ def plain_log(partition: int) -> bytes:
     return b"{plain:%d}:log" % partition
 
 
-def key_of(number: int, *, hot: bool) -> int:
-    """The order id, and so the key, of event so-and-so."""
-    return 7 if hot else number
+def key_of(number: int, *, hot: bool, keys: int | None = None) -> int:
+    """The order id, and so the key, of event so-and-so; of so many keys in turn."""
+    return 7 if hot else number if keys is None else number % keys

@@ -12,13 +12,13 @@ from benchmarks.stopwatch import Stopwatch
 from runnel import Events, Worker
 
 
-async def fill(url: str, events: int, hot: bool = False) -> Figures:
+async def fill(url: str, events: int, hot: bool = False, keys: int | None = None) -> Figures:
     """Send a backlog."""
     app, stream = orders(url)
     async with app:
         for start in range(0, events, 4000):
-            keys = [key_of(number, hot=hot) for number in range(start, min(start + 4000, events))]
-            await stream.send(*map(order, keys))
+            ids = [key_of(number, hot=hot, keys=keys) for number in range(start, min(start + 4000, events))]
+            await stream.send(*map(order, ids))
     return {}
 
 

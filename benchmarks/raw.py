@@ -34,7 +34,7 @@ async def command(connection: Any, *args: Any) -> Any:
     return await connection.read_response()
 
 
-async def fill(url: str, events: int, hot: bool = False) -> Figures:
+async def fill(url: str, events: int, hot: bool = False, keys: int | None = None) -> Figures:
     """Fill logs that hold what Runnel's hold, but in the field `data` only."""
     connection = await connect(url)
     sha = await command(connection, "SCRIPT", "LOAD", APPEND)
@@ -42,7 +42,7 @@ async def fill(url: str, events: int, hot: bool = False) -> Figures:
     for start in range(0, events, 8000):
         groups: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
         for number in range(start, min(start + 8000, events)):
-            key = key_of(number, hot=hot)
+            key = key_of(number, hot=hot, keys=keys)
             groups[stream.hash(key)].append(stream.codec.dumps(order(key)))
         for partition, group in enumerate(groups):
             for at in range(0, len(group), 1000):

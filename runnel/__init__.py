@@ -12,10 +12,13 @@ from importlib import import_module
 
 _HOMES = {
     "LZ4": "runnel.records",
+    "Actor": "runnel.entity.actor",
+    "ActorFailed": "runnel.errors",
     "App": "runnel.app",
     "CircuitBreaker": "runnel.handling.breaker",
     "Compressor": "runnel.interfaces",
     "ConfigurationError": "runnel.errors",
+    "Context": "runnel.entity.context",
     "Delayed": "runnel.timing.delayed",
     "Event": "runnel.handling.event",
     "Events": "runnel.handling.events",
@@ -23,8 +26,10 @@ _HOMES = {
     "Gzip": "runnel.records",
     "HandlerFailed": "runnel.errors",
     "JSONSerializer": "runnel.records",
+    "KeyParked": "runnel.errors",
     "LeaseLost": "runnel.errors",
     "Middleware": "runnel.interfaces",
+    "NoAnswer": "runnel.errors",
     "ParkRetry": "runnel.handling.retry",
     "Processor": "runnel.processor",
     "Record": "runnel.records",
@@ -43,6 +48,7 @@ _HOMES = {
     "TimedOut": "runnel.errors",
     "Worker": "runnel.worker",
     "Zstd": "runnel.records",
+    "handles": "runnel.entity.actor",
     "__version__": "runnel.version",
 }
 

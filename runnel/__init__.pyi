@@ -1,8 +1,13 @@
 from runnel.app import App
+from runnel.entity.actor import Actor, handles
+from runnel.entity.context import Context
 from runnel.errors import (
+    ActorFailed,
     ConfigurationError,
     HandlerFailed,
+    KeyParked,
     LeaseLost,
+    NoAnswer,
     RecordError,
     Reject,
     RetryLater,
@@ -29,10 +34,13 @@ from runnel.worker import Worker
 
 __all__ = [
     "LZ4",
+    "Actor",
+    "ActorFailed",
     "App",
     "CircuitBreaker",
     "Compressor",
     "ConfigurationError",
+    "Context",
     "Delayed",
     "Event",
     "Events",
@@ -40,8 +48,10 @@ __all__ = [
     "Gzip",
     "HandlerFailed",
     "JSONSerializer",
+    "KeyParked",
     "LeaseLost",
     "Middleware",
+    "NoAnswer",
     "ParkRetry",
     "Processor",
     "Record",
@@ -61,4 +71,5 @@ __all__ = [
     "Worker",
     "Zstd",
     "__version__",
+    "handles",
 ]

@@ -1,22 +1,26 @@
-"""App: where streams, processors and jobs are declared. `connected.py` is its way to the server, `background.py` its jobs."""
+"""App: where streams, processors, actors and jobs are declared. connected.py reaches the server, background.py has its jobs."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack, cast
 
 from runnel.clock import Clock, Duration, SystemClock, seconds
 from runnel.connected import Connected
+from runnel.entity.actor import REACH
+from runnel.entity.contact import Contact
+from runnel.entity.declaration import EntityOptions, entity_of
 from runnel.errors import ConfigurationError
 from runnel.handling.breaker import CircuitBreaker
 from runnel.handling.policy import ExceptionPolicy
 from runnel.handling.retry import ParkRetry, Retry
 from runnel.interfaces import Middleware
-from runnel.processor import Processor, ProcessorFunction, ProcessorOptions
+from runnel.processor import Processor, ProcessorFunction, ProcessorKeywords, ProcessorOptions
 from runnel.records import Serializer, is_primitive
-from runnel.settings import MEANINGLESS, load_settings, warn_meaningless
+from runnel.settings import MEANINGLESS, Settings, load_settings, warn_meaningless
 from runnel.stream import Stream
 from runnel.timing.background import Background
 
 R = TypeVar("R")
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 class App(Connected, Background):
@@ -141,32 +145,111 @@ class App(Connected, Background):
             if option not in MEANINGLESS:
                 raise ConfigurationError(f"a processor has no option {option!r}")
             warn_meaningless(option)
-        default = self.settings
+        given = ProcessorKeywords(
+            exception_policy=exception_policy,
+            retry=retry,
+            timeout=timeout,
+            middleware=middleware,
+            lock_expiry=lock_expiry,
+            grace_period=grace_period,
+            max_parked=max_parked,
+            max_crashes=max_crashes,
+            park_retry=park_retry,
+            breaker=breaker,
+            prefetch_count=prefetch_count,
+            prefetch_bytes=prefetch_bytes,
+            join_delay=join_delay,
+            start=start,
+        )
 
         def declare(function: ProcessorFunction) -> Processor:
-            options = ProcessorOptions(
-                name=name if name is not None else function.__name__,
-                exception_policy=ExceptionPolicy(_or(exception_policy, default.default_exception_policy)),
-                retry=_or(retry, default.default_retry),
-                timeout=default.default_timeout if timeout is None else seconds(timeout),
-                middleware=tuple(middleware or ()),
-                lock_expiry=_seconds(lock_expiry, default.default_lock_expiry),
-                grace_period=_seconds(grace_period, default.default_grace_period),
-                max_parked=_or(max_parked, default.default_max_parked),
-                max_crashes=_or(max_crashes, default.default_max_crashes),
-                park_retry=default.default_park_retry if park_retry == "default" else park_retry,
-                breaker=default.default_breaker if breaker == "default" else breaker,
-                prefetch_count=_or(prefetch_count, default.default_prefetch_count),
-                prefetch_bytes=_or(prefetch_bytes, default.default_prefetch_bytes),
-                join_delay=_seconds(join_delay, default.default_join_delay),
-                start=_or(start, default.default_start),
-            )
-            if options.name in self.processors:
-                raise ConfigurationError(f"processor {options.name!r} is declared twice: give one of them a name=")
-            processor = self.processors[options.name] = Processor(stream, function, options)
-            return processor
+            called = name if name is not None else function.__name__
+            return self._declare(Processor(stream, function, options_of(self.settings, called, given)))
 
         return declare
+
+    def actor(
+        self,
+        stream: Stream[Any],
+        *,
+        name: str | None = None,
+        key_concurrency: int | None = None,
+        idle_timeout: Duration | None = None,
+        max_active: int | None = None,
+        **options: Unpack[ProcessorKeywords],
+    ) -> Callable[[H], H]:
+        """Declare actors, one for each key of a stream: a class derived from `Actor`, or a function that handles one event.
+
+        A key's events are handled strictly in order, one at a time. A function takes the record, and what it needs of
+        `ctx: Context` and `event: Event`, told apart by their annotations.
+
+        Args:
+            stream: Whose events.
+            name: Of the processor (the class's or function's name).
+            key_concurrency: How many keys of a partition are handled at once (16).
+            idle_timeout: After how many seconds without an event an actor is passivated (60).
+            max_active: How many actors a worker keeps active; those used least recently are passivated (10,000).
+            **options: As `processor`; but actors have no middleware.
+
+        Raises:
+            ConfigurationError: An option, the class or the function does not fit, or the name is taken.
+        """
+        default = self.settings
+        entity_options = EntityOptions(
+            key_concurrency=_or(key_concurrency, default.default_key_concurrency),
+            idle_timeout=_seconds(idle_timeout, default.default_idle_timeout),
+            max_active=_or(max_active, default.default_max_active),
+        )
+        if unknown := options.keys() - ProcessorKeywords.__annotations__.keys() | options.keys() & {"middleware"}:
+            raise ConfigurationError(f"an actor has no option {min(unknown)!r}")
+
+        def declare(handler: H) -> H:
+            entity = entity_of(handler, stream, entity_options)
+            called = name if name is not None else getattr(handler, "__name__", type(handler).__name__)
+            processor = Processor(stream, handler, options_of(default, called, options), entity)
+            if not isinstance(handler, type):
+                return cast(H, self._declare(processor))
+            self._declare(processor)
+            setattr(handler, REACH, Contact(self, processor))
+            return handler
+
+        return declare
+
+    def _declare(self, processor: Processor) -> Processor:
+        name = processor.options.name
+        if name in self.processors:
+            raise ConfigurationError(f"processor {name!r} is declared twice: give one of them a name=")
+        self.processors[name] = processor
+        return processor
+
+
+def options_of(default: Settings, name: str, given: ProcessorKeywords) -> ProcessorOptions:
+    """The options of a processor: what was given, else the settings `default_<option>`."""
+
+    def either(option: str) -> Any:
+        return _or(given.get(option), getattr(default, f"default_{option}"))
+
+    def unless_default(option: str) -> Any:
+        found = given.get(option, "default")
+        return getattr(default, f"default_{option}") if found == "default" else found
+
+    return ProcessorOptions(
+        name=name,
+        exception_policy=ExceptionPolicy(either("exception_policy")),
+        retry=either("retry"),
+        timeout=None if (timeout := either("timeout")) is None else seconds(timeout),
+        middleware=tuple(given.get("middleware") or ()),
+        lock_expiry=seconds(either("lock_expiry")),
+        grace_period=seconds(either("grace_period")),
+        max_parked=either("max_parked"),
+        max_crashes=either("max_crashes"),
+        park_retry=unless_default("park_retry"),
+        breaker=unless_default("breaker"),
+        prefetch_count=either("prefetch_count"),
+        prefetch_bytes=either("prefetch_bytes"),
+        join_delay=seconds(either("join_delay")),
+        start=either("start"),
+    )
 
 
 T = TypeVar("T")

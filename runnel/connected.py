@@ -8,6 +8,7 @@ import orjson
 from attrs import define, evolve, field
 
 from runnel.clock import Clock, DueTimes, io_timeout
+from runnel.entity.asking import Asker
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.producer import Producer
 from runnel.settings import Settings
@@ -24,6 +25,7 @@ class _Session:
     store: Store
     producer: Producer | None = None
     delayer: Delayer | None = None
+    asker: Asker | None = None
     checked: set[tuple[str, int, str]] = field(factory=set)
     """The options with which streams were checked: clones of one name may differ in them."""
     checking: asyncio.Lock = field(factory=asyncio.Lock)
@@ -90,6 +92,8 @@ class Connected:
     async def close(self) -> None:
         """Close what the running event loop has open; otherwise it is closed when the loop ends."""
         if (session := self._sessions.pop(asyncio.get_running_loop(), None)) is not None:
+            if session.asker is not None:
+                session.asker.close()
             await session.store.close()
 
     async def __aenter__(self) -> Self:
@@ -134,6 +138,19 @@ class Connected:
         if session.delayer is None:
             session.delayer = Delayer(session.store.link(), self.clock, self.keys, self.due_times)
         return session.delayer
+
+    async def asker_for(self, stream: Stream[Any]) -> Asker:
+        """What asks actors in the running loop, once the stream's options are checked.
+
+        Raises:
+            ConfigurationError, StoreError: As `producer_for`.
+        """
+        producer = await self.producer_for(stream)
+        session = self._session()
+        if session.asker is None:
+            store = session.store
+            session.asker = Asker(producer, store.link(), store.link(), self.clock)
+        return session.asker
 
     async def check_stream(self, stream: Stream[Any]) -> None:
         """Note the options that decide where events lie, or compare them with those noted.

@@ -9,6 +9,9 @@
     ├── RetryLater              a handler: try this event again, but not now
     ├── TimedOut                the author of a handler: an event took longer than its processor's `timeout`
     ├── HandlerFailed           the author of a handler: its error ended the worker (policy HALT)
+    ├── ActorFailed             the author of an actor: it failed, with an error that who asked it does not know
+    ├── KeyParked               operations: an actor was asked whose key is parked
+    ├── NoAnswer                who asked an actor: its time is up
     ├── StartFailed             the author of an app: what it has workers call at their start failed
     ├── LagTooHigh              operations: processors do not keep up
     ├── NotDrained              the author of a test: what it waits for does not come to its end
@@ -72,6 +75,34 @@ class TimedOut(RunnelError, TimeoutError):
 
 class HandlerFailed(RunnelError):
     """A handler failed under the policy HALT; `__cause__` is its error."""
+
+
+class ActorFailed(RunnelError):
+    """An actor that was asked failed, with an error of a class that this process has not imported, or cannot make of its text.
+
+    Attributes:
+        type: That class, as `module:Class`.
+        text: What the error said.
+    """
+
+    def __init__(self, type: str, text: str) -> None:
+        super().__init__(type, text)
+        self.type = type
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.text}"
+
+
+class KeyParked(RunnelError):
+    """An actor was asked whose key is parked: it handles nothing until the key is released."""
+
+
+class NoAnswer(RunnelError, TimeoutError):
+    """An actor that was asked has not answered in time.
+
+    It has handled the message, is just handling it, or else never will: what waits for its turn when its time is up is dropped.
+    """
 
 
 class StartFailed(RunnelError):

@@ -1,11 +1,13 @@
 """Declarations of processors: which function runs over which stream, with which options. Plain data."""
 
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Literal, TypedDict
 
 from attrs import field, frozen
 
+from runnel.clock import Duration
+from runnel.entity.declaration import Entity
 from runnel.errors import ConfigurationError
 from runnel.fitness import check_name
 from runnel.handling.breaker import CircuitBreaker
@@ -16,7 +18,26 @@ from runnel.handling.threads import InThreads
 from runnel.interfaces import Middleware
 from runnel.stream import Stream
 
-ProcessorFunction = Callable[[Any], Any]
+ProcessorFunction = Callable[..., Any]
+
+
+class ProcessorKeywords(TypedDict, total=False):
+    """Options as they are given to `App.processor` and `App.actor`; None, or left out: the setting `default_<option>`."""
+
+    exception_policy: ExceptionPolicy | None
+    retry: Retry | None
+    timeout: Duration | None
+    middleware: Iterable[Middleware] | None
+    lock_expiry: Duration | None
+    grace_period: Duration | None
+    max_parked: int | None
+    max_crashes: int | None
+    park_retry: ParkRetry | Literal["default"] | None
+    breaker: CircuitBreaker | Literal["default"] | None
+    prefetch_count: int | None
+    prefetch_bytes: int | None
+    join_delay: Duration | None
+    start: Literal["earliest", "latest"] | None
 
 
 @frozen(kw_only=True)
@@ -73,28 +94,37 @@ def _check_middleware(name: str, item: object) -> None:
 
 @frozen(eq=False)
 class Processor:
-    """A function over the events of a stream's partitions: `async def`, or a plain one, which runs in threads."""
+    """A function over the events of a stream's partitions: `async def`, or a plain one, which runs in threads.
+
+    Or, with an `entity`, actors: the function, or class, handles each event by itself.
+    """
 
     stream: Stream[Any]
     function: ProcessorFunction
     options: ProcessorOptions
+    entity: Entity | None = None
     run: Callable[[Events[Any]], Awaitable[object]] = field(init=False)
     """Calls the function for a partition."""
 
     def __attrs_post_init__(self) -> None:
-        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
+        if self.entity is None and self._has_yield:
             raise ConfigurationError(f"processor {self.options.name!r} has a `yield`: a processor loops over its events")
         plain = InThreads(self.function, self.options.name, self.options.timeout)
         object.__setattr__(self, "run", self.function if _is_async(self.function) else plain)
 
     @property
+    def _has_yield(self) -> bool:
+        return inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
+
+    @property
     def interrupted_after(self) -> float | None:
         """The seconds after which the function is interrupted over an event; None: never, as a thread cannot be."""
-        return None if isinstance(self.run, InThreads) else self.options.timeout
+        in_threads = isinstance(self.run, InThreads) if self.entity is None else not self.entity.is_async
+        return None if in_threads else self.options.timeout
 
-    def __call__(self, events: Any) -> Any:
+    def __call__(self, *args: Any) -> Any:
         """Call the function itself, as in tests of it."""
-        return self.function(events)
+        return self.function(*args)
 
 
 def _is_async(function: ProcessorFunction) -> bool:

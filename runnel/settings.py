@@ -126,6 +126,9 @@ class Settings:
     default_max_crashes: int = field(default=3, converter=whole, validator=_positive())
     default_prefetch_count: int = field(default=256, converter=whole, validator=_positive())
     default_prefetch_bytes: int = field(default=16 * 2**20, converter=whole, validator=_positive())
+    default_key_concurrency: int = field(default=16, converter=whole, validator=_positive())
+    default_idle_timeout: float = field(default=60.0, converter=seconds, validator=_positive())
+    default_max_active: int = field(default=10_000, converter=whole, validator=_positive())
     default_join_delay: float = field(default=0.0, converter=seconds, validator=_positive(above=False))
     default_retry: Retry | None = None
     default_park_retry: ParkRetry | None = field(factory=ParkRetry)

@@ -23,7 +23,9 @@ R = TypeVar("R")
 
 KEY = b"~key"
 HEADERS = b"~headers"
-"""Fields of an entry that are Runnel's own begin with `~`."""
+TO = b"~to"
+"""Fields of an entry that are Runnel's own begin with `~`. An entry that begins with `~to` is no event of the stream, but for
+the actors of one processor (entity/messages.py): all others pass it over."""
 
 
 class Home(Protocol):
@@ -130,7 +132,7 @@ class Stream(Generic[R]):
         Cancelling it leaves open which records are in the log, never their order.
         """
         if delay is not None or at is not None:
-            return await self._put_aside(records, key, headers, stream_ids, due(self.name, delay, at))
+            return await self._put_aside(records, key, headers, stream_ids, due(f"stream {self.name!r}", delay, at))
         sending = await prepare(self, records, key=key, headers=headers, stream_ids=stream_ids)
         await sending.run()
         return sending.ids()

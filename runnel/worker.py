@@ -254,7 +254,7 @@ class Worker:
         )
         for processor in processors:
             system.spawn(
-                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link, turns),  # type: ignore[misc]
+                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link, turns, self.app.due_times),  # type: ignore[misc]
                 name=top_name(processor.options.name),
                 mailbox=CONTROL_MAILBOX,
                 supervision=supervision,

@@ -219,7 +219,8 @@ GUARDS = [
     *(
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
         for name in (
-            *("acquire", "commit", "move", "register", "release", "renew", "reset", "suspect", "trim", "unregister"),
+            *("acquire", "commit", "deliver", "move", "register", "release", "renew", "reset", "suspect", "trim"),
+            "unregister",
         )
     ),
     Guard("tick", "if due and claims and string.find", "if false and string.find", "tick: a claim sent again"),
@@ -255,6 +256,21 @@ GUARDS = [
     Guard("promote", "if dropped > 0 then", "if false then", "promote: a loss is counted"),
     Guard("promote", "redis.call('HLEN', counts)\n", "", "promote: checked first, counts"),
     Guard("cancel", "  redis.call('HDEL', KEYS[2], id)\n", "", "cancel: nothing is left"),
+    Guard("deliver", "if before(mark, ARGV[at]) then", "if true then", "deliver: once"),
+    Guard("deliver", "mark, room, fresh[#fresh + 1] = ARGV[at], ", "room, fresh[#fresh + 1] = ", "deliver: a later mark"),
+    Guard("deliver", "redis.call('HSET', relayed, ARGV[1], mark)\n", "", "deliver: the mark stays"),
+    Guard("deliver", "'HGET', relayed, ARGV[1])", "'HGET', relayed, 'all')", "deliver: a mark of each outbox, read"),
+    Guard("deliver", "'HSET', relayed, ARGV[1], mark", "'HSET', relayed, 'all', mark", "deliver: a mark of each outbox, set"),
+    Guard("deliver", "redis.call('HLEN', counts)\n", "", "deliver: checked first, counts"),
+    Guard("deliver", "length + #fresh > room", "length >= room", "deliver: checked first, cursors"),
+    Guard("deliver", "math.min(room, tonumber(ARGV[at + 1]))", "tonumber(ARGV[at + 1])", "deliver: the smallest cap counts"),
+    Guard("deliver", "if length + #fresh > room then", "if true then", "deliver: below the cap nothing goes"),
+    Guard("deliver", "length = length - drop_done(log, cursors)", "length = length", "deliver: what is done makes room"),
+    Guard("deliver", " and ARGV[at + 2] == 'drop_oldest' then", " then", "deliver: nothing is dropped unasked"),
+    Guard("deliver", "if dropped > 0 then", "if false then", "deliver: a loss is counted"),
+    Guard("deliver", "size < 2 or ", "", "deliver: an event has fields"),
+    Guard("deliver", "size % 2 ~= 0 or ", "", "deliver: each field has a value"),
+    Guard("deliver", " or at + 3 + size > #ARGV", "", "deliver: an event is whole"),
 ]
 
 WITHOUT = {

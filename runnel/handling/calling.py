@@ -7,15 +7,14 @@ from typing import Any
 from runnel.handling.crossing import Crossing
 
 
-async def call(function: Callable[[], Any], name: str) -> None:
-    """Call it and wait for its end; raises what it raises.
+async def call(function: Callable[[], Any], name: str) -> Any:
+    """Call it and wait for its end; gives what it returns, and raises what it raises.
 
     Cancelling this cancels an `async def`. A thread cannot be cancelled: it goes on to its end, and nobody waits for it.
     """
     try:
         result = function() if inspect.iscoroutinefunction(function) else await _in_thread(function, name)
-        if inspect.isawaitable(result):
-            await result
+        return await result if inspect.isawaitable(result) else result
     except (SystemExit, KeyboardInterrupt) as error:  # which would end the whole process, and in a thread end only that
         raise RuntimeError(f"{name} raised {type(error).__name__}") from error
 

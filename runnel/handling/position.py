@@ -5,6 +5,7 @@ out when a commit asks for them.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -81,6 +82,12 @@ class Position:
         self.entries = []
         self.at = self.out = 0
 
+    def set_aside(self) -> list[tuple[bytes, list[bytes]]]:
+        """Give back what is in hand and not done: it must be looked through before it is handed out."""
+        aside = self.entries[self.at :]
+        del self.entries[self.at :]
+        return aside
+
     def done(self, events: int) -> None:
         """The next `events` are done."""
         self.at += events
@@ -102,12 +109,18 @@ class Position:
         self.singly = max(0, self.singly - 1)
         self.note(move)
 
+    def skip(self) -> None:
+        """The next event is not for this processor."""
+        self.at += 1
+        self.passed += 1
+        self.mark()
+
     def note(self, move: Move) -> None:
         """Have a commit carry this change, at the earliest when all that is done now is committed."""
         self.moves.append(Moved(move, size(move), self.cursor, self.count))
         self.mark()
 
-    def take(self) -> tuple[bytes, int, list[Move]]:
+    def take(self) -> tuple[bytes, int, Sequence[Any]]:
         """What the next commit says: cursor, count, and the changes that it carries. There may be more to follow."""
         total = 0
         for i, moved in enumerate(self.moves):
@@ -118,6 +131,9 @@ class Position:
         taken, self.moves = self.moves, []
         self.dirty = False
         return self.cursor, self.count, [each.move for each in taken]
+
+    def committed(self) -> None:
+        """What `take` gave last is committed."""
 
     @property
     def is_crowded(self) -> bool:

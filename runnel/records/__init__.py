@@ -6,6 +6,7 @@ from runnel.records.hashing import default_hasher, key_bytes
 from runnel.records.making import MAX_PAYLOAD, build, is_primitive, make_codec
 from runnel.records.record import Record
 from runnel.records.serialization import JSONSerializer, Serializer
+from runnel.records.values import Values
 
 __all__ = [
     "LZ4",
@@ -16,6 +17,7 @@ __all__ = [
     "JSONSerializer",
     "Record",
     "Serializer",
+    "Values",
     "Zstd",
     "build",
     "default_hasher",

@@ -18,6 +18,7 @@ from runnel.records.annotations import has_fields, is_struct
 from runnel.records.fields import Field
 from runnel.records.mismatch import ABSENT, Mismatch, unknown_field
 from runnel.records.record import Record, record_fields
+from runnel.records.scalars import SCALARS
 from runnel.records.shapes import Dump, Load
 
 # Without linecache below: cattrs would keep the text of each function for ever, and codecs are made anew by every clone.
@@ -85,9 +86,26 @@ class Fast:
 
     def _fields_dumper(self, cls: type, fields: tuple[Field, ...]) -> Dump:
         hooks = {field.name: override(unstruct_hook=field.shape.dumper(self)) for field in fields}
-        return make_dict_unstructure_fn_from_attrs(
+        dump: Dump = make_dict_unstructure_fn_from_attrs(
             _attributes(fields, hooks), cls, _converter, _cattrs_use_linecache=False
         )
+        if self.native and issubclass(cls, Record) and all(field.shape in _AS_THEY_ARE for field in fields):
+            return _as_it_is(len(fields), dump)
+        return dump
+
+
+_AS_THEY_ARE = tuple(SCALARS[cls] for cls in (int, float, bool, str, type(None)))
+"""What JSON has itself. A record checks such values when they are assigned, and they cannot change in place."""
+
+
+def _as_it_is(fields: int, dump: Dump) -> Dump:
+    """Dumps a record's own dictionary, unless anything else is in it, such as a cached property."""
+
+    def dump_it(record: Any) -> Any:
+        values = record.__dict__
+        return values if len(values) == fields else dump(record)
+
+    return dump_it
 
 
 def _attributes(

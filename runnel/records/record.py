@@ -48,6 +48,7 @@ class Record:
 
     __runnel_primitive__: ClassVar[bool] = False
     __runnel_checks__: ClassVar[Mapping[str, Check]] = {}
+    __runnel_exact__: ClassVar[Mapping[str, type]] = {}
     __runnel_fields__: ClassVar[tuple[Field, ...] | None] = None
     __runnel_make__: ClassVar[Callable[..., Any]]
     __runnel_validated__: ClassVar[bool] = False
@@ -68,6 +69,7 @@ class Record:
         )
         cls.__runnel_fields__ = None
         cls.__runnel_checks__ = {}
+        cls.__runnel_exact__ = {}
         frame = sys._getframe(1)
         cls.__runnel_names__ = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
         try:
@@ -90,6 +92,9 @@ class Record:
 
 def _assign(record: Record, name: str, value: Any) -> None:
     """Check what is assigned to a field."""
+    if record.__runnel_exact__.get(name) is value.__class__:  # nearly always, and handlers of actors assign for each event
+        record.__dict__[name] = value
+        return
     check = record.__runnel_checks__.get(name)
     if check is None:
         _assign_other(record, name, value)
@@ -131,6 +136,8 @@ def _finish(cls: type[Record]) -> tuple[Field, ...]:
     cls.__runnel_checks__ = checks
     cls.__runnel_fields__ = fields
     cls.__runnel_validated__ = validated(cls)
+    exact = {} if cls.__runnel_validated__ else {field.name: getattr(field.shape, "exact", None) for field in fields}
+    cls.__runnel_exact__ = {name: kind for name, kind in exact.items() if kind is not None}
     cls.__runnel_names__ = {}  # do not keep a function's variables alive
     return fields
 

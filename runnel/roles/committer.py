@@ -9,7 +9,7 @@ fast they are answered: a round trip costs as much as some fifty events, and gat
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from attrs import define, field, frozen
@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreError, StoreUnavailable
 from runnel.roles.lease import Lease, in_order
-from runnel.store import moves, scripts
+from runnel.store import acts, moves, scripts
 from runnel.store.link import Link
 from runnel.store.scripts import Call, CommitAnswer
 
@@ -161,7 +161,7 @@ class Committer(Actor[CommitterMessage]):
             if lease.position.dirty:  # one commit cannot carry it all
                 self.dirty[lease] = None
             to = lease.keys, lease.processor.options.name, lease.token, lease.number + 1, cursor, count
-            commits.append(_Commit(lease, moves.move(*to, carried) if carried else scripts.commit(*to)))
+            commits.append(_Commit(lease, _with(lease)(*to, carried) if carried else scripts.commit(*to)))
         return commits
 
     def _send(self, commits: Sequence[_Commit]) -> None:
@@ -183,6 +183,7 @@ class Committer(Actor[CommitterMessage]):
         for commit, answer in zip(commits, answers, strict=True):
             if answer in ("OK", "ALREADY"):
                 commit.lease.number += 1
+                commit.lease.position.committed()
                 self.commits += 1
             elif isinstance(answer, StoreError):
                 raise answer
@@ -198,3 +199,8 @@ class Committer(Actor[CommitterMessage]):
             self.away = True
             log.warning("cannot commit, trying again", extra={"error": str(error)})
         self.set_timer("resend", _Resend(), RESEND)
+
+
+def _with(lease: Lease) -> Callable[..., Call[CommitAnswer]]:
+    """What makes a commit that carries changes."""
+    return moves.move if lease.processor.entity is None else acts.commit

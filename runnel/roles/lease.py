@@ -6,6 +6,7 @@ from aiorwlock import RWLock
 from attrs import define, field
 
 from runnel.handling.position import Position
+from runnel.handling.window import Window
 from runnel.processor import Processor
 from runnel.roles.parking import Parking, Replay
 from runnel.store import scripts
@@ -56,6 +57,8 @@ class Lease:
     went: Went = "well"
     parking: Parking = field(factory=Parking)
     replay: Replay | None = None
+    server_ahead: float = 0.0
+    """By how many seconds the server's clock, since the epoch, is ahead of this worker's monotonic one, at most."""
     replayed: int = 0
     lost: bool = False
     number: int = 0
@@ -69,7 +72,7 @@ class Lease:
             processor=processor,
             keys=keys,
             token=acquired.token,
-            position=Position(acquired.cursor, acquired.count),
+            position=(Position if processor.entity is None else Window)(acquired.cursor, acquired.count),
             deadline=deadline,
             worker=worker,
             count_before=acquired.count,
@@ -78,7 +81,9 @@ class Lease:
             went="idle" if acquired.crashes else "well",
             renewal=scripts.renew(keys, name, acquired.token, seconds),
         )
-        lease.parking.know(acquired.parked, deadline - seconds)
+        sent_at = deadline - seconds
+        lease.parking.know(acquired.parked, sent_at)
+        lease.server_ahead = acquired.parked.now - sent_at
         return lease
 
     @property

@@ -15,7 +15,7 @@ from runnel.handling.position import Position
 from runnel.store.link import Link
 from runnel.store.moves import Hold, Move, Park, Unpark
 from runnel.store.scripts import ParkedNow, Tries
-from runnel.stream import KEY
+from runnel.stream import KEY, TO
 
 PAGE = 500
 """Parked events that are read at a time."""
@@ -85,7 +85,7 @@ class Parking:
         for i, (_, fields) in enumerate(entries):
             # Every event passes here while a key is parked: where `send` puts the key of most there is no call.
             key = fields[3] if len(fields) > 2 and fields[2] == KEY else key_of(fields)
-            if (key in keys) is not parked:
+            if (key in keys) is not parked or fields[0] == TO:
                 return i
         return len(entries)
 

@@ -5,6 +5,7 @@ commit that moves the cursor past it.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 
@@ -21,6 +22,7 @@ from runnel.roles.parking import CHUNK, Entry, Parking, Replay, key_of, load
 from runnel.store import moves
 from runnel.store.link import Link
 from runnel.store.moves import Bury, Hold
+from runnel.stream import TO
 
 log = logging.getLogger(__name__)
 
@@ -117,14 +119,13 @@ class Passing:
     def _park(self, error: Exception, attempts: int, fields: dict[str, object]) -> bool:
         """Have the failed event and all later ones of its key leave the log."""
         position = self.lease.position
-        if not self._room():
+        if not self.room():
             return False
         log.warning("failed event parked, and its key", extra={**fields, "attempts": attempts})
         key = self._key
         position.leave(self.parking.park(position.entries[position.at], self._kept(error, attempts)))
         self._note(key, 0, error)
-        self.behind[:0] = position.entries[position.at :]
-        del position.entries[position.at :]
+        self.behind[:0] = position.set_aside()
         return True
 
     def _hold(self, replay: Replay, error: Exception) -> None:
@@ -147,7 +148,7 @@ class Passing:
 
     def take_in(self, entries: list[Entry]) -> None:
         """These were read."""
-        if self.behind or self.parking.keys or self.lease.is_careful:
+        if self.behind or self.parking.keys or self.lease.is_careful or TO in [fields[0] for _, fields in entries]:
             self.behind += entries
         else:
             self.lease.position.take_in(entries)
@@ -159,6 +160,12 @@ class Passing:
         """
         position, parking = self.lease.position, self.parking
         while self.behind:
+            if self.behind[0][1][0] == TO:  # it is for actors
+                if position.left:
+                    return False
+                position.take_in([self.behind.pop(0)])
+                position.skip()
+                continue
             if not (count := parking.run_of(self.behind, parked=True)):
                 if self.lease.is_careful:
                     count = position.singly = 1
@@ -167,7 +174,7 @@ class Passing:
                 position.take_in(self.behind[:count])
                 del self.behind[:count]
                 return True
-            if position.left or not (count := min(count, self._room())):
+            if position.left or not (count := min(count, self.room())):
                 return False
             for entry in self.behind[:count]:
                 position.take_in([entry])
@@ -175,7 +182,7 @@ class Passing:
             del self.behind[:count]
         return False
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """How many events more may be parked. None: the partition has to pause."""
         room = max(0, self.lease.processor.options.max_parked - self.parking.events)
         if not (room or self.parking.is_full):
@@ -231,12 +238,18 @@ class Passing:
             tried = self.parking.tried(replay.key) - 1
             self.lease.position.note(self.parking.hold(replay.key, tried, 0.0, self.clock.monotonic()))
 
-    async def look(self) -> None:
-        """See whether an operator has changed what is parked; a server that is away can wait."""
+    async def look(self, quiet: Callable[[], Awaitable[None]] | None = None) -> None:
+        """See whether an operator has changed what is parked; a server that is away can wait.
+
+        Args:
+            quiet: Called when so: lets nothing be under way any more.
+        """
         keys, name, parking = self.lease.keys, self.lease.processor.options.name, self.parking
         try:
             operated = await self.link.command("HGET", keys.slot(name), "operated")
             if int(operated or 0) != parking.operated:
+                if quiet is not None:
+                    await quiet()
                 await self.settle()  # or what is not committed yet would be forgotten
                 moment = self.clock.monotonic()
                 parking.know(await self.link.call(moves.parked(keys, name)), moment)

@@ -6,11 +6,12 @@ all that was done is committed.
 
 import logging
 from collections.abc import Callable
-from typing import Never
+from typing import Any, Never
 
 from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
+from runnel.clock import DueTimes
 from runnel.errors import HandlerFailed, WorkerCrashed
 from runnel.handling.policy import ExceptionPolicy
 from runnel.processor import Processor
@@ -18,9 +19,11 @@ from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
 from runnel.roles.failing import EventFailed, directive, goes_on
 from runnel.roles.gate import Gate
+from runnel.roles.keyed import KeyedPartition
 from runnel.roles.lease import ROOM, Lease
-from runnel.roles.partition import Partition, PartitionMessage
+from runnel.roles.partition import Partition
 from runnel.roles.reader import Reader, ReaderMessage, Unfeed
+from runnel.roles.relay import Deliver, Relay
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.moves import Stop
@@ -106,18 +109,22 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         coordinator: Who gives and takes leases.
         open_link: Makes a connection.
         turns: Those of the worker's partitions at events that may kill it.
+        due_times: How far they are ahead.
     """
 
     processor: Processor
     coordinator: "ActorRef[Ready | Disowned | Halt | Fenced]"
     open_link: Callable[[], Link]
     turns: Turns
+    due_times: DueTimes
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
+    relay: "ActorRef[Deliver] | None" = None
+    """Only where there are actors."""
     link: Link | None = None
     """For partitions with parked events: connected when first used."""
     gate: Gate = field(init=False)
-    partitions: dict[Lease, "ActorRef[PartitionMessage]"] = field(factory=dict)
+    partitions: dict[Lease, "ActorRef[Never]"] = field(factory=dict)
     done_before: int = 0
     """Events that were done of partitions that are gone."""
     quarantined: dict[int, str] = field(factory=dict)
@@ -139,6 +146,13 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             mailbox=CONTROL_MAILBOX,
             supervision=together,
         )
+        if self.processor.entity is not None:
+            self.relay = self.spawn(
+                lambda: Relay(self.processor.options.name, self.open_link()),
+                name="relay",
+                mailbox=CONTROL_MAILBOX,
+                supervision=together,
+            )
         self.coordinator.tell_nowait(Ready(self.processor, self.ref))
 
     async def receive(self, message: ProcessorMessage) -> None:
@@ -180,13 +194,9 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         self.pipe_to_self(self.link.command(*known), lambda _: _Told(), lambda _: _Told())
 
     def _start(self, lease: Lease) -> None:
-        reader, committer, link = self.reader, self.committer, self.link
-        assert reader is not None
-        assert committer is not None
-        assert link is not None
         self.quarantined.pop(lease.keys.number, None)
         partition = self.partitions[lease] = self.spawn(
-            lambda: Partition(lease, reader, committer, link, self.turns, self.gate),
+            lambda: self._partition(lease),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
             mailbox=MAILBOX,
             supervision=supervision(self.processor.options.exception_policy),
@@ -194,7 +204,24 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         self.watch(partition)
         log.debug("partition started", extra=lease.log_fields)
 
-    async def _let_go(self, lease: Lease, partition: "ActorRef[PartitionMessage]") -> None:
+    def _partition(self, lease: Lease) -> Actor[Any]:
+        reader, committer, link = self.reader, self.committer, self.link
+        assert reader is not None
+        assert committer is not None
+        assert link is not None
+        if self.relay is None:
+            return Partition(lease, reader, committer, link, self.turns, self.gate)
+        return KeyedPartition(
+            lease, reader, committer, self.relay, link, self.turns, self.gate, self.due_times, self._share
+        )
+
+    def _share(self) -> int:
+        """How many actors each partition may keep active."""
+        entity = self.processor.entity
+        assert entity is not None
+        return max(1, entity.options.max_active // max(1, len(self.partitions)))
+
+    async def _let_go(self, lease: Lease, partition: "ActorRef[Never]") -> None:
         """Stop feeding, finish what runs, commit. A lease that is lost has nothing to finish."""
         assert self.reader is not None
         assert self.committer is not None

@@ -4,11 +4,13 @@ All keys of a partition share one hash tag, so that each script stays within one
 an app share another. Names are percent-encoded outside `A-Za-z0-9_.-`: no two apps, streams or processors share a key.
 """
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
 
+@lru_cache(4096)
 def encoded(name: str) -> str:
     """A name as it stands in a key: `:`, `{`, `}`, `~` and all else that keys use for themselves are escaped."""
     return quote(name, safe="", errors="surrogatepass").replace("~", "%7E")
@@ -37,9 +39,11 @@ class PartitionKeys:
     """zset, while there are any: number of a delayed event, as 16 digits → when it is due, in ms"""
     delayed_entries: bytes = field(init=False)
     """hash, while there are any: the same number → its fields, and what becomes of it in a full log, as MessagePack"""
+    relayed: bytes = field(init=False)
+    """hash, for ever: outbox of another partition, as `stream/partition/processor` → the last of its events delivered here"""
 
     def __attrs_post_init__(self) -> None:
-        for name in ("log", "cursors", "counts", "delayed", "delayed_entries"):
+        for name in ("log", "cursors", "counts", "delayed", "delayed_entries", "relayed"):
             object.__setattr__(self, name, f"{self.tag}:{name}".encode())
 
     @property
@@ -79,9 +83,30 @@ class PartitionKeys:
         """All that there is of a processor's parked events: these, their keys, the released ones, and the keys' tries."""
         return self.parked(processor), self.parked_keys(processor), self.released_keys(processor), self.tries(processor)
 
+    def state(self, processor: str) -> bytes:
+        """hash, while there are any: key → what its actor remembers, encoded"""
+        return self.slot(processor) + b":state"
+
+    def done(self, processor: str) -> bytes:
+        """set, while there are any: ids of the events above the cursor that are done (at most some thousand)"""
+        return self.slot(processor) + b":done"
+
+    def reminders(self, processor: str) -> bytes:
+        """hash, while there are any: key → its actor's pending reminders, as JSON: name → due time in ms"""
+        return self.slot(processor) + b":reminders"
+
     def outbox(self, processor: str) -> bytes:
         """stream, for ever: events that the processor's actors emitted, on their way to other partitions"""
         return self.slot(processor) + b":outbox"
+
+    def of_actors(self, processor: str) -> tuple[bytes, ...]:
+        """All that a commit of a processor with actors may change beyond that of one without: these, and delayed events."""
+        own = self.state(processor), self.done(processor), self.reminders(processor), self.outbox(processor)
+        return *own, self.delayed, self.delayed_entries
+
+    def answers(self, asker: str) -> bytes:
+        """stream, expires: answers of actors to one who asks them"""
+        return f"{self.tag}:answers:{encoded(asker)}".encode()
 
     def producer(self, producer: str) -> bytes:
         """hash, expires: the last sequence that a producer appended, or put aside, or a cancelling, and what it was answered"""

@@ -1,7 +1,7 @@
 """A connection of one's own, and calls of scripts over it.
 
 A `Link` gets `Call`s and commands and passes their answers on. It is the only place where a Redis error becomes one of
-ours, and where anything is sent twice: only scripts are, since only they are idempotent.
+ours, and where anything is sent twice: only what is idempotent is, which scripts are, and few commands.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from runnel.clock import Clock, io_timeout
 from runnel.errors import StoreError, StoreRefused, StoreUnavailable
-from runnel.store.scripts import Call
+from runnel.store.script import Call, Command
 
 T = TypeVar("T")
 
@@ -36,9 +36,9 @@ class Link:
         self._turn = asyncio.Lock()
 
     async def run(
-        self, calls: Sequence[Call[T]], *, timeout: float = IO_TIMEOUT, patience: float = 0.0
+        self, calls: Sequence[Call[T] | Command[T]], *, timeout: float = IO_TIMEOUT, patience: float = 0.0
     ) -> list[T | StoreError]:
-        """Run scripts in one exchange; each answer is a result, or the error with which the server refused that call.
+        """Run scripts (or commands) in one exchange; each answer is a result, or the server's error if it refused that call.
 
         Args:
             calls: What to run. They should not depend on each other.
@@ -103,7 +103,7 @@ class Link:
         """Close the connection; it opens again when used again."""
         await self._connection.disconnect(nowait=True)
 
-    async def _run_once(self, calls: Sequence[Call[T]], timeout: float) -> list[T | StoreError]:
+    async def _run_once(self, calls: Sequence[Call[T] | Command[T]], timeout: float) -> list[T | StoreError]:
         replies = await self._exchange([by_digest(call) for call in calls], timeout)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, UnknownScript)]
         if unknown:
@@ -144,17 +144,20 @@ class UnknownScript(StoreError):
     """The server does not know the script's digest, since it was restarted or its scripts were flushed; it did not run."""
 
 
-def by_digest(call: Call[Any]) -> tuple[Any, ...]:
-    """The command that runs a script which the server knows."""
+def by_digest(call: Call[Any] | Command[Any]) -> tuple[Any, ...]:
+    """The command that runs a script which the server knows; a plain command is what it is."""
+    if isinstance(call, Command):
+        return tuple(call.words)
     return (b"EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
 
 
-def by_source(call: Call[Any]) -> tuple[Any, ...]:
-    """The command that runs a script and lets the server know it."""
+def by_source(call: Call[Any] | Command[Any]) -> tuple[Any, ...]:
+    """The command that runs a script and lets the server know it. No plain command is unknown."""
+    assert isinstance(call, Call)
     return (b"EVAL", call.script.source, len(call.keys), *call.keys, *call.args)
 
 
-def parsed(calls: Sequence[Call[T]], replies: Sequence[Any]) -> list[T | StoreError]:
+def parsed(calls: Sequence[Call[T] | Command[T]], replies: Sequence[Any]) -> list[T | StoreError]:
     """The answers of calls; of one that was refused, the error."""
     return [
         reply if isinstance(reply, StoreError) else call.parse(reply)

@@ -107,6 +107,7 @@ def move(
     cursor: bytes,
     count: int,
     moves: Iterable[Move],
+    of_actors: Sequence[bytes] = (),
 ) -> Call[CommitAnswer]:
     """Move the cursor, as `scripts.commit` and in its chain, and make these changes with it: all or none.
 
@@ -118,9 +119,10 @@ def move(
         cursor: Up to where all is done.
         count: How many entries the log had, since it began, up to `cursor`.
         moves: At most `MOST`, and `LARGEST` bytes.
+        of_actors: The keys that changes of actors need (acts.py).
     """
     head = (processor, token.epoch, token.nonce, b"%d" % number, cursor, b"%d" % count)
-    keys_used = (keys.slot(processor), keys.cursors, keys.dead(processor), *keys.of_parked(processor))
+    keys_used = (keys.slot(processor), keys.cursors, keys.dead(processor), *keys.of_parked(processor), *of_actors)
     args = (*head, *(arg for each in moves for arg in each.args))
     return Call(SCRIPTS["move"], keys_used, args, lambda reply: reply.decode())
 

@@ -1,4 +1,7 @@
-"""What a script is, and a call of one: plain data. `scripts.py`, `moves.py`, `membership.py` and `timing.py` make calls."""
+"""What a script is, and a call of one, or of a plain command: plain data, which a `Link` carries out.
+
+`scripts.py`, `moves.py`, `membership.py`, `timing.py` and `outbox.py` make calls.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -33,6 +36,7 @@ SCRIPTS = {
         *("register", "unregister", "reset", "measure", "look"),
         *("move", "parked", "unpark", "revive", "reopen", "suspect"),  # moves.py
         *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
+        "deliver",  # outbox.py
         *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
     )
 }
@@ -45,4 +49,12 @@ class Call(Generic[T]):
     script: Script
     keys: tuple[bytes, ...]
     args: Sequence[Any]
+    parse: Callable[[Any], T]
+
+
+@frozen(eq=False)
+class Command(Generic[T]):
+    """One plain command that may be sent again as a script may: it changes nothing, or then nothing more."""
+
+    words: Sequence[Any]
     parse: Callable[[Any], T]

@@ -39,22 +39,27 @@ class Due:
     at: float | None = None
 
 
-def due(stream: str, delay: Duration | None, at: datetime | None) -> Due:
-    """What `send` was told.
+def due(where: str, delay: Duration | None, at: datetime | None, delay_name: str = "delay") -> Due:
+    """What `send` was told, or an actor's `remind`.
+
+    Args:
+        where: For errors: the stream, or the reminder.
+        delay: Seconds from now.
+        at: Or the moment.
+        delay_name: What the caller calls the delay.
 
     Raises:
         RecordError: It does not fit.
     """
-    where = f"stream {stream!r}"
-    if delay is not None and at is not None:
-        raise RecordError(f"{where}: an event is due after a delay or at a moment: give one of delay= and at=")
+    if (delay is None) is (at is None):
+        raise RecordError(f"{where}: it is due after a delay or at a moment: give one of {delay_name}= and at=")
     if delay is not None:
         try:
             after = seconds(delay)
         except (TypeError, ValueError):
-            raise RecordError(f"{where}: delay must be seconds or a timedelta, not {delay!r}") from None
+            raise RecordError(f"{where}: {delay_name} must be seconds or a timedelta, not {delay!r}") from None
         if not 0 <= after < LATEST:
-            raise RecordError(f"{where}: delay must be at least 0, not {delay!r}")
+            raise RecordError(f"{where}: {delay_name} must be at least 0, not {delay!r}")
         return Due(after=after)
     if not isinstance(at, datetime):
         raise RecordError(f"{where}: at must be a datetime, not {at!r}")

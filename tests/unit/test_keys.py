@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from runnel import App, ConfigurationError, Events, Record
-from runnel.store import membership, moves, scripts, timing
+from runnel.store import membership, moves, outbox, scripts, timing
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
+from runnel.store.outbox import Emitted, Target
 from runnel.store.scripts import SCRIPTS, Call, Token
 
 TRICKY = ":{}~%./-_ 0199\x00\né\U0001f600\ud800"
@@ -32,12 +33,14 @@ def keys_of(keys: PartitionKeys, name: str) -> dict[tuple[str, ...], bytes]:
         ("counts",): keys.counts,
         ("delayed",): keys.delayed,
         ("delayed entries",): keys.delayed_entries,
+        ("relayed",): keys.relayed,
         ("slot", name): keys.slot(name),
         ("dead", name): keys.dead(name),
         ("parked", name): keys.parked(name),
         ("parked keys", name): keys.parked_keys(name),
         ("released keys", name): keys.released_keys(name),
         ("tries", name): keys.tries(name),
+        ("outbox", name): keys.outbox(name),
         ("producer", name): keys.producer(name),
     }
 
@@ -66,6 +69,7 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         timing.delay(keys, name, 1, [b"data"], [b"x"], after=1, cap=1, overflow="block"),
         timing.promote(keys),
         timing.cancel(keys, [1]),
+        outbox.deliver(PartitionKeys("a", "b", 1), name, [Emitted(b"1-0", Target(keys, 1, "block"), [b"data", b"1"])]),
         timing.delayed(keys),
     ]
     return made

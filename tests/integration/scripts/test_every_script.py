@@ -7,9 +7,10 @@ import pytest
 import redis
 
 from runnel.errors import StoreRefused
-from runnel.store import membership, moves, scripts, timing
+from runnel.store import membership, moves, outbox, scripts, timing
 from runnel.store.keys import AppKeys, PartitionKeys
 from runnel.store.moves import Bury, Hold, Move, Park, Stop, Unpark
+from runnel.store.outbox import Emitted, Target
 from runnel.store.scripts import SCRIPTS, Appended, Call, Token
 from tests.integration.scripts.bench import PROCESSOR, Bench
 from tests.servers import Server
@@ -50,6 +51,7 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         timing.delayed(KEYS),
         timing.promote(KEYS),
         timing.cancel(KEYS, [1]),
+        outbox.deliver(KEYS, PROCESSOR, [Emitted(b"1-0", Target(KEYS, 1, "drop_oldest"), [b"data", b"1"])]),
         membership.heartbeat(APP, "w", membership.About(), lease=60, assignments=[(ASSIGNMENT, 0)]),
         membership.assign(APP, ASSIGNMENT, ("w",), replaces=0, membership=1, notice=b"n"),
         membership.elect(APP, "w", b"n", lease=60),

@@ -1,0 +1,107 @@
+"""The way to the actors of a processor, from any process that has the app imported: ask, tell, look at what they remember."""
+
+import math
+from typing import Any
+
+from attrs import define, field
+
+from runnel.clock import Duration, seconds
+from runnel.connected import Connected
+from runnel.entity.asking import send
+from runnel.entity.declaration import Entity
+from runnel.entity.failure import Failure
+from runnel.entity.messages import Method, message_fields, method_for
+from runnel.errors import ConfigurationError, RecordError, StoreUnavailable
+from runnel.processor import Processor
+from runnel.producer import Lane
+from runnel.records import key_bytes
+
+RETRY = 0.05
+"""Seconds until a server that is away is asked again."""
+
+
+@define(eq=False)
+class Contact:
+    """With the actors of one processor. `Actor` says what its methods promise.
+
+    Raises:
+        ConfigurationError: The processor has no actors.
+    """
+
+    app: Connected
+    processor: Processor
+    _entity: Entity = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.processor.entity is None:
+            raise ConfigurationError(f"processor {self._name!r} has no actors: declare them with @app.actor(stream)")
+        self._entity = self.processor.entity
+
+    async def ask(self, key: object, message: Any, timeout: Duration | None = None) -> Any:
+        """Have the key's actor handle a message, and wait for what it returns."""
+        method, text = self._method(message), key_bytes(key)
+        limit = self._limit(timeout)
+        whom = f"actor {self._name!r} of key {_shown(text)}"
+        asker = await self.app.asker_for(self.processor.stream)
+        outcome = await asker.ask(
+            await self._lane(key),
+            whom,
+            lambda request: message_fields(self._name, text, method, message, request),
+            limit,
+        )
+        if isinstance(outcome, Failure):
+            error = outcome.error()
+            error.add_note(f"{whom} has answered with this; it has changed nothing")
+            raise error
+        return method.returns.loads(outcome)
+
+    async def tell(self, key: object, message: Any) -> str:
+        """Have the key's actor handle a message, without waiting for that."""
+        fields = message_fields(self._name, key_bytes(key), self._method(message), message)
+        producer = await self.app.producer_for(self.processor.stream)
+        return await send(producer, await self._lane(key), fields, self.app.send_timeout)
+
+    async def state_of(self, key: object) -> Any:
+        """What the key's actor remembers, as it is committed; None: nothing."""
+        kind, text = self._entity.state, key_bytes(key)
+        if kind is None:
+            return None
+        stream = self.processor.stream
+        stored = await self._get(stream.partitions[stream.hash(key)].state(self._name), text)
+        return None if stored is None else kind.load(stored)
+
+    @property
+    def _name(self) -> str:
+        return self.processor.options.name
+
+    def _method(self, message: object) -> Method:
+        return method_for(self._name, message, self._entity.methods)
+
+    def _limit(self, timeout: Duration | None) -> float:
+        limit = self.app.send_timeout if timeout is None else seconds(timeout)
+        if not 0 < limit < math.inf:
+            raise RecordError(f"actor {self._name!r}: timeout must be greater than 0, not {timeout!r}")
+        return limit
+
+    async def _lane(self, key: object) -> Lane:
+        stream = self.processor.stream
+        producer = await self.app.producer_for(stream)
+        return producer.lane(stream.partitions[stream.hash(key)], stream.partition_size, stream.overflow)
+
+    async def _get(self, where: bytes, key: bytes) -> bytes | None:
+        """One field of a hash; a server that is away for a while makes it late."""
+        store = await self.app.open()
+        clock = self.app.clock
+        give_up = clock.monotonic() + self.app.send_timeout
+        while True:
+            try:
+                found: bytes | None = await store.command("HGET", where, key)
+                return found
+            except StoreUnavailable:
+                if clock.monotonic() + RETRY > give_up:
+                    raise
+                await clock.sleep(RETRY)
+
+
+def _shown(key: bytes) -> str:
+    return repr(key.decode(errors="backslashreplace"))

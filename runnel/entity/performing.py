@@ -1,0 +1,211 @@
+"""One event of one key: from its entry, through the user's code, to what goes into the commit.
+
+What an event does is collected, and noted in the partition's window at once when the handler is through; a handler that fails
+leaves nothing. It moves nothing itself: its caller marks the event done in the same turn of the event loop.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import orjson
+from attrs import define, field
+
+from runnel.clock import Clock, DueTimes
+from runnel.entity.context import Context, Entry, Place
+from runnel.entity.declaration import Entity, Hook
+from runnel.entity.lane import Lane
+from runnel.entity.messages import Addressed, Message, Reminder, addressed
+from runnel.entity.turn import Turn
+from runnel.errors import RecordError
+from runnel.handling.calling import call
+from runnel.handling.window import Effect, Window
+from runnel.store import acts
+from runnel.store.acts import Answer
+from runnel.stream import KEY, TO
+from runnel.timing.delayed import Due
+
+log = logging.getLogger(__name__)
+
+
+class Undecodable(RecordError):
+    """The event cannot be decoded: it fails, and is not tried again."""
+
+
+@define(eq=False)
+class Performer:
+    """Has the actors of one partition handle their events.
+
+    Args:
+        entity: Their class, or function.
+        place: Where they live.
+        window: Of the partition.
+        clock: The app's.
+        due_times: How far they are ahead.
+        server_ahead: By how many seconds the server's clock is ahead of the monotonic one.
+    """
+
+    entity: Entity
+    place: Place
+    window: Window
+    clock: Clock
+    due_times: DueTimes
+    server_ahead: float
+    decode: Callable[[Any], Any] = field(init=False)
+    _dumps: Callable[[Any], bytes] | None = field(init=False, default=None)
+    _initial: Callable[[], Any] = field(init=False, default=lambda: None)
+    _first: bytes | None = field(init=False, default=None)
+    """The initial state as it would be stored: a key that never had another one has none."""
+
+    def __attrs_post_init__(self) -> None:
+        self.decode = self.place.stream.codec.decode if self.entity.decodes else lambda fields: None
+        if (kind := self.entity.state) is not None:
+            self._dumps, self._initial = kind.codec.dumps, kind.initial
+            self._first = kind.codec.dumps(kind.initial())
+
+    async def perform(self, lane: Lane, entry: Entry) -> None:
+        """Have an event handled.
+
+        Raises:
+            Undecodable: It does not decode.
+            Exception: What the handler raised.
+        """
+        fields = entry[1]
+        actor = lane.actor
+        if actor is None:
+            actor = await self._activate(lane, entry)
+        else:
+            actor._entry, actor._attempt, actor._turn = entry, lane.failures + 1, None
+        if fields[0] == TO:
+            return await self._perform_addressed(lane, actor, entry)
+        try:
+            record = self.decode(fields)
+        except RecordError as error:
+            raise Undecodable(str(error)) from error
+        if self.entity.is_async:
+            await self.entity.receive(actor, record)
+        else:
+            await self._in_thread(self.entity.receive, actor, record)
+        self.keep(lane, actor)
+
+    async def restart(self, lane: Lane, error: Exception) -> None:
+        """The event under way has failed: its actor goes, and the next one finds the state of before."""
+        await self._retire(lane, self.entity.on_restart, error)
+
+    async def passivate(self, lane: Lane) -> None:
+        """The actor goes in order."""
+        await self._retire(lane, self.entity.on_stop)
+
+    # ── instances ──
+
+    async def _activate(self, lane: Lane, entry: Entry) -> Context:
+        entity = self.entity
+        actor = entity.make()
+        actor._place, actor._key = self.place, lane.key
+        actor._entry, actor._attempt = entry, lane.failures + 1
+        if entity.state is not None:
+            actor._state = entity.state.load(lane.state)  # type: ignore[attr-defined]
+        if entity.on_start is not None:
+            await self._in_thread(entity.on_start, actor)
+        lane.actor = actor
+        return actor
+
+    async def _retire(self, lane: Lane, hook: Hook | None, *args: Any) -> None:
+        actor, lane.actor = lane.actor, None
+        if actor is None or hook is None:
+            return
+        try:
+            await self._in_thread(hook, actor, *args)
+        except Exception as error:
+            fields = {**self.place.log_fields, "key": actor.key, "hook": hook.__name__}
+            log.warning("hook of an actor failed", extra=fields, exc_info=error)
+
+    async def _in_thread(self, function: Hook, *args: Any) -> Any:
+        """Call it: in a thread, unless it is `async def`."""
+        place = self.place
+        return await call(partial(function, *args), f"{place.processor}/{place.partition}")
+
+    # ── what it did ──
+
+    def keep(self, lane: Lane, actor: Context, answer: Answer | None = None) -> None:
+        """Note what the event did; nothing, if any of it cannot be stored."""
+        if self._dumps is not None:
+            state = actor._state  # type: ignore[attr-defined]
+            stored = None if state is None else self._dumps(state)
+            if stored != lane.state and not (lane.state is None and stored == self._first):
+                lane.state = stored
+                self.window.save(lane.key, stored)
+            if state is None:
+                actor._state = self._initial()  # type: ignore[attr-defined]
+        if actor._turn is not None or answer is not None:
+            turn, actor._turn = actor._turn, None
+            self._keep_turn(lane, turn or Turn(), () if answer is None else (answer,))
+
+    def _keep_turn(self, lane: Lane, turn: Turn, answers: tuple[Effect, ...]) -> None:
+        effects: list[Effect] = [*map(acts.emit, turn.emitted), *answers]
+        pending = dict(lane.reminders)
+        for name, due in turn.reminders.items():
+            if due is not None:
+                pending[name] = self._moment(due)
+                effects.append(self._reminder(lane.key, name, pending[name]))
+            elif pending.pop(name, None) is not None:
+                effects.append(acts.unwake(self.place.processor, lane.key, name))
+        self.window.add(effects, emits=bool(turn.emitted))
+        if pending != lane.reminders:
+            lane.reminders = pending
+            self.window.reminders.fresh[lane.key] = orjson.dumps(pending) if pending else None
+
+    def _reminder(self, key: bytes, name: str, due: int) -> Effect:
+        processor = self.place.processor
+        fields = (TO, processor.encode(), KEY, key, b"~reminder", name.encode(), b"~due", b"%d" % due)
+        return acts.wake(processor, key, name, due, fields)
+
+    def _moment(self, due: Due) -> int:
+        """In ms, by the server's clock; never too early."""
+        seconds = due.at if due.after is None else self._server_now + self.due_times.ahead + due.after
+        assert seconds is not None
+        return math.ceil(seconds * 1000)
+
+    @property
+    def _server_now(self) -> float:
+        return self.clock.monotonic() + self.server_ahead
+
+    # ── reminders and messages ──
+
+    async def _perform_addressed(self, lane: Lane, actor: Context, entry: Entry) -> None:
+        try:
+            found: Addressed = addressed(entry[1], self.entity.methods)
+        except RecordError as error:
+            raise Undecodable(str(error)) from error
+        if isinstance(found, Reminder):
+            await self._remind(lane, actor, found)
+        elif found.asker is None:
+            await self._in_thread(found.method.function, actor, found.value)
+            self.keep(lane, actor)
+        elif not self._is_late(entry[0], found.within):
+            await self._answer(lane, actor, found)
+
+    async def _remind(self, lane: Lane, actor: Context, reminder: Reminder) -> None:
+        """Call it, unless it was cancelled, or set anew, since it went into the log."""
+        if lane.reminders.get(reminder.name) != reminder.due or self.entity.on_reminder is None:
+            return
+        actor._now.cancel_reminder(reminder.name)  # unless the handler sets it again
+        await self._in_thread(self.entity.on_reminder, actor, reminder.name)
+        self.keep(lane, actor)
+
+    async def _answer(self, lane: Lane, actor: Context, message: Message) -> None:
+        """Whatever comes of it is the answer: an error too, and then it has changed nothing."""
+        try:
+            value = await self._in_thread(message.method.function, actor, message.value)
+            answer = message.answer(value)
+            self.keep(lane, actor, answer)
+        except Exception as error:
+            log.info("an actor answers with an error", extra={**self.place.log_fields, "error": type(error).__name__})
+            await self.restart(lane, error)
+            self.window.add([message.refusal(error)])
+
+    def _is_late(self, xid: bytes, within: float) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._server_now > int(xid.partition(b"-")[0]) / 1000 + within
