@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import orjson
+
 from runnel.actors import ActorSnapshot
 from runnel.operations.status import lag
 from runnel.store import scripts
@@ -51,12 +53,22 @@ async def _reason(undone: Undone, link: Link, tree: ActorSnapshot | None) -> str
         case "due":
             return f"delayed events of {where} are due, and the worker has not moved them into the log: perhaps it is full"
         case "outbox":
-            return f"processor {name!r}: events that it emitted in {where} are not delivered: perhaps their stream is full"
+            return f"processor {name!r}: events that it emitted in {where} are not delivered{await _target(undone, link)}"
         case "released":
             return f"processor {name!r}: parked events of {where} were released, and have not run again"
     seen = await link.call(scripts.look(keys, name))
+    count = lag(seen) - await link.command("SCARD", keys.done(name))  # actors do events beyond those that wait
     more = "".join(f"; {detail}" for detail in _details(undone, tree, is_owned=bool(seen.owner)))
-    return f"processor {name!r}: event {keys.stream}/{keys.number}/{seen.next} is not done, {lag(seen)} in all in {where}{more}"
+    return f"processor {name!r}: event {keys.stream}/{keys.number}/{seen.next} is not done, {count} in all in {where}{more}"
+
+
+async def _target(undone: Undone, link: Link) -> str:
+    """Where the first event of an outbox is to go."""
+    page = await link.command("XRANGE", undone.keys.outbox(undone.processor), "-", "+", "COUNT", 1)
+    if not page:
+        return ""
+    stream, partition, *_ = orjson.loads(page[0][1][1])
+    return f" to partition {partition} of stream {stream!r}"
 
 
 def _details(undone: Undone, tree: ActorSnapshot | None, *, is_owned: bool) -> list[str]:

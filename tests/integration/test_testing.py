@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from runnel import (
+    Actor,
     App,
     ConfigurationError,
     Events,
@@ -26,6 +27,7 @@ from runnel import (
     Retry,
     StoreRefused,
     StoreUnavailable,
+    Stream,
 )
 from runnel.errors import StartFailed
 from runnel.operations.kept import Choice, find, release_parked
@@ -182,6 +184,69 @@ async def test_only_the_processors_that_were_chosen_run_and_are_waited_for() -> 
         await shop.send(range(5))
         await t.drained()
     assert (sorted(audited), shop.done) == ([0, 1, 2, 3, 4], [])
+
+
+class Total(Record):
+    amount: int = 0
+
+
+def declare_sum(shop: Shop, audit: Stream[Order]) -> type[Actor[Order, Total]]:
+    """An actor that adds up, and passes each event on."""
+
+    @shop.app.actor(shop.orders)
+    class Sum(Actor[Order, Total]):
+        async def receive(self, order: Order) -> None:
+            if (waits := shop.before(order)) is not None:
+                await waits
+            self.state.amount += order.number
+            self.emit(audit, order)
+
+    return Sum
+
+
+async def test_what_actors_emit_is_done_too() -> None:
+    shop, audited = Shop(), list[int]()
+    audit = shop.app.stream("audit", record=Order, partition_by="key", partition_count=2)
+    sums = declare_sum(shop, audit)
+
+    @shop.app.processor(audit)
+    async def auditor(events: Events[Order]) -> None:
+        async for order in events.records():
+            audited.append(order.number)
+
+    async with TestApp(shop.app, processors=["Sum", "auditor"]) as t:
+        for _ in range(5):
+            await shop.send(range(100))
+            await t.drained()
+            assert (await sums.state_of(99) or Total()).amount == 99 * len(audited) // 100
+    assert sorted(audited) == sorted(5 * list(range(100)))
+
+
+async def test_an_actor_that_hangs_is_told_by_its_event_and_others_go_on() -> None:
+    shop = Shop()
+    declare_sum(shop, shop.app.stream("audit", record=Order, partition_by="key", partition_count=2))
+    shop.before = hangs(3)
+    async with TestApp(shop.app, processors=["Sum"]) as t:
+        [event] = await shop.orders.send(Order(key=3, number=3))
+        await shop.send(number for number in range(50) if number != 3)
+        with pytest.raises(NotDrained) as stuck:
+            await t.drained(timeout=1)
+        partition = event.split("/")[1]
+        assert f"event {event} is not done, 1 in all in partition {partition} of stream 'orders'" in str(stuck.value)
+        t.worker.stop()
+        t.worker.stop()  # at once
+
+
+async def test_what_cannot_be_delivered_is_told_by_where_it_is_to_go() -> None:
+    shop = Shop()
+    audit = shop.app.stream("audit", record=Order, partition_by="key", partition_count=1)
+    declare_sum(shop, audit)
+    async with TestApp(shop.app, processors=["Sum"]) as t:
+        await shop.app.redis.set(audit.partitions[0].log, "no stream")
+        await shop.send([3])
+        said = r"processor 'Sum': events that it emitted in partition \d of stream 'orders' are not delivered to partition 0 of"
+        with pytest.raises(NotDrained, match=said + " stream 'audit'"):
+            await t.drained(timeout=0.5)
 
 
 # ── what goes wrong ──
