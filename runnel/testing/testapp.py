@@ -152,7 +152,11 @@ class TestApp:
             if await is_so():
                 return True
             if clock.monotonic() >= give_up:
-                return False
+                if not self.worker.stopping:
+                    return False
+                self.worker.stop()  # it has failed, and leaves other handlers their grace period: for what nobody waits here
+                await asyncio.wait((running,))
+                continue
             await asyncio.wait((running,), timeout=pause)
             pause = min(2 * pause, LATEST)
 

@@ -264,6 +264,24 @@ async def test_a_handler_that_fails_under_halt_raises_at_once_and_once() -> None
             await t.advance(1)
 
 
+async def test_a_handler_that_fails_is_told_though_another_one_hangs() -> None:
+    shop, hanging = Shop(), asyncio.Event()
+
+    def fails_or_hangs(order: Order) -> Any:
+        if order.number != 3:
+            hanging.set()
+        return fails(3)(order) if order.number == 3 else asyncio.Event().wait()
+
+    shop.before = fails_or_hangs
+    other = next(n for n in range(100) if shop.orders.hash(n) != shop.orders.hash(3))
+    async with TestApp(shop.app) as t:
+        await shop.send([other])
+        await hanging.wait()
+        await shop.send([3])
+        with pytest.raises(HandlerFailed, match="no 3"):
+            await t.drained(timeout=0.5)
+
+
 async def test_a_failure_that_nobody_waited_for_is_raised_at_the_end() -> None:
     shop = Shop()
     shop.before = fails(3)
