@@ -1,7 +1,7 @@
 """The documents keep their word: every block of Python runs, every command of the README exists.
 
-The blocks of a file share one namespace, in their order, and a server. A function called `test_...` in a block is a test, and run
-behind it. A block that begins with ```python no-run is not run.
+The blocks of a file share one namespace, in their order, and a server. A function called `test_...` in a block is
+run behind it, as a test. A block that begins with ```python no-run is not run.
 """
 
 import ast
