@@ -22,6 +22,7 @@ from runnel.roles.heart import Heart, beat_interval
 from runnel.roles.leader import Leader
 from runnel.roles.member import Member
 from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
+from runnel.roles.roster import SETTLE
 from runnel.roles.scheduler import Baton, Finish, Scheduler, SchedulerMessage
 from runnel.roles.timeline import Lead
 from runnel.roles.trimmer import Trimmer, partitions_of
@@ -30,6 +31,7 @@ from runnel.store import scripts
 from runnel.store.client import Store
 from runnel.store.scripts import Token
 from runnel.timing.hooks import hooked
+from runnel.timing.jobs import Progress
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class Worker:
 
     Args:
         app: The app.
+        settle: Seconds for which no worker may come or go before partitions are assigned: workers come in bursts.
+        jobs: By name, what the app's jobs are at here, once it runs.
 
     The tree of actors:
 
@@ -63,8 +67,10 @@ class Worker:
             └── <partition>.<epoch> runs the processor's function
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, settle: float = SETTLE) -> None:
         self.app = app
+        self.settle = settle
+        self.jobs: dict[str, Progress] = {}
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._system: ActorSystem | None = None
         self._stopping: asyncio.Event | None = None
@@ -169,9 +175,7 @@ class Worker:
             self._system = system
             for callback in self._on_end:
                 system.on_end(callback)
-            lease = min(
-                (each.options.lock_expiry for each in processors), default=self.app.settings.default_lock_expiry
-            )
+            lease = min((p.options.lock_expiry for p in processors), default=self.app.settings.default_lock_expiry)
             lead = Lead()
             scheduler = self._spawn_scheduler(system, store, lead, lease)
             coordinator = self._spawn(system, store, processors, halted, lease, partial(Baton, lead=lead, scheduler=scheduler))
@@ -187,19 +191,17 @@ class Worker:
         if halted.done() and not halted.cancelled():
             raise halted.result()
 
-    def _spawn_scheduler(
-        self, system: ActorSystem, store: Store, lead: Lead, lease: float
-    ) -> "ActorRef[SchedulerMessage]":
-        app = self.app
+    def _spawn_scheduler(self, system: ActorSystem, store: Store, lead: Lead, lease: float) -> "ActorRef[SchedulerMessage]":
         make = partial(
             Scheduler,
-            jobs=list(app.jobs.values()),
-            app=app.keys,
+            jobs=list(self.app.jobs.values()),
+            app=self.app.keys,
             worker=self.id,
             open_link=store.link,
             lead=lead,
-            due_times=app.due_times,
+            due_times=self.app.due_times,
             grace=2 * lease,
+            progress=self.jobs,
         )
         supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
         return system.spawn(make, name="scheduler", supervision=supervision)
@@ -221,10 +223,7 @@ class Worker:
         }
         interval = beat_interval([lease])
         heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
-        leader = system.spawn(
-            lambda: Leader(duties, supervision, heart, lease), name="leader", supervision=supervision
-        )
-
+        leader = system.spawn(lambda: Leader(duties, supervision, heart, lease), name="leader", supervision=supervision)
         turns = Turns()
 
         def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
@@ -233,6 +232,7 @@ class Worker:
                 app=self.app.keys,
                 processors=processors,
                 lease=lease,
+                settle=self.settle,
                 heart=heart,
                 open_link=store.link,
                 coordinator=coordinator,

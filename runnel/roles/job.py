@@ -152,6 +152,8 @@ async def attempt(job: Job, progress: Progress, due: int | None) -> None:
     except Exception as error:
         progress.last_error = f"{type(error).__name__}: {error}"[:200]
         raise
+    finally:
+        progress.running -= 1
 
 
 def details(progress: Progress) -> dict[str, object]:

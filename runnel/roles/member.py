@@ -20,7 +20,7 @@ from runnel.roles.committer import Fenced
 from runnel.roles.control import Listener, Notice
 from runnel.roles.heart import Beat, Heart, MissedBeat
 from runnel.roles.leader import LeaderMessage, Term
-from runnel.roles.roster import Roster
+from runnel.roles.roster import SETTLE, Roster
 from runnel.store import membership
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
@@ -101,6 +101,7 @@ class Member(Actor[MemberMessage]):
         app: The app's keys.
         processors: All that this worker runs.
         lease: Seconds, for a worker without processors.
+        settle: Seconds for which no worker may come or go before anything is assigned.
         heart: Beats for it.
         open_link: Makes connections: for assigning, and for listening to other workers.
         coordinator: Who takes and gives back partitions.
@@ -111,6 +112,7 @@ class Member(Actor[MemberMessage]):
     app: AppKeys
     processors: Sequence[Processor]
     lease: float = 4.0
+    settle: float = SETTLE
     heart: Heart
     open_link: Callable[[], Link]
     coordinator: "ActorRef[Wanted | Freed | Fenced]"
@@ -130,7 +132,8 @@ class Member(Actor[MemberMessage]):
         self.link = self.open_link()
         self.streams = {each.options.name: each.stream.name for each in self.processors}
         self.lease_time = min((each.options.lock_expiry for each in self.processors), default=self.lease)
-        self.roster = Roster(self.streams, {each.options.name: len(each.stream.partitions) for each in self.processors})
+        partitions = {each.options.name: len(each.stream.partitions) for each in self.processors}
+        self.roster = Roster(self.streams, partitions, settle=self.settle)
 
     async def on_start(self) -> None:
         self.spawn(lambda: Listener(self.app, self.open_link(), self.ref), name="listener")

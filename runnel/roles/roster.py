@@ -23,6 +23,7 @@ class Roster:
         partitions: And how many partitions that has.
         history: Of the server that was heard last: versions are its.
         version: Of the membership; -1: nothing was heard yet.
+        settle: Seconds for which it must stand still before anything is assigned.
         settled_at: When it will have stood still for long enough, by this worker's clock.
     """
 
@@ -30,6 +31,7 @@ class Roster:
     partitions: Mapping[str, int]
     history: bytes = b""
     version: int = -1
+    settle: float = SETTLE
     settled_at: float = 0.0
     members: Mapping[str, About] = field(factory=dict)
     assignments: dict[str, Assigned] = field(factory=dict)
@@ -47,7 +49,7 @@ class Roster:
         self.history = answer.history
         if answer.members is not None:
             self.version, self.members = answer.version, answer.members
-            self.settled_at = now - answer.age + SETTLE
+            self.settled_at = now - answer.age + self.settle
         news = []
         for name, assigned in zip(names, answer.assignments, strict=True):
             if assigned is not None and assigned.version > self.known(name).version:

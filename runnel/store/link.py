@@ -83,6 +83,22 @@ class Link:
             raise reply
         return reply
 
+    async def at_once(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands that see one moment (MULTI), and return their replies as the parser gives them; never sent twice.
+
+        A Redis Cluster takes them only if all their keys are in one slot.
+
+        Raises:
+            StoreUnavailable: The server could not be reached.
+            StoreRefused: It answered one of them with an error; others may have taken effect.
+        """
+        *_, answer = await self._exchange([("MULTI",), *commands, ("EXEC",)], IO_TIMEOUT)
+        for reply in answer if isinstance(answer, list) else [answer]:
+            if isinstance(reply, Exception):
+                raise reply if isinstance(reply, StoreError) else store_error(reply, self._where)
+        found: list[Any] = answer
+        return found
+
     async def close(self) -> None:
         """Close the connection; it opens again when used again."""
         await self._connection.disconnect(nowait=True)

@@ -147,6 +147,7 @@ class Progress:
         last_due: For which due time, since the epoch.
         last_error: With what a run failed last.
         runs: How many began.
+        running: How many of them have not ended.
         passed: How often due times were passed over.
         ended: Whether it is a task that has returned.
     """
@@ -158,6 +159,7 @@ class Progress:
     last_due: int | None = None
     last_error: str | None = None
     runs: int = 0
+    running: int = 0
     passed: int = 0
     ended: bool = False
 
@@ -166,6 +168,7 @@ class Progress:
         self.last_run = int(now * 1000)
         self.last_due = due
         self.runs += 1
+        self.running += 1
 
 
 @frozen

@@ -1,6 +1,7 @@
 """The documents keep their word: every block of Python runs, every command of the README exists.
 
-The blocks of a file share one namespace, in their order, and a server. A block that begins with ```python no-run is not run.
+The blocks of a file share one namespace, in their order, and a server. A function called `test_...` in a block is
+run behind it, as a test. A block that begins with ```python no-run is not run.
 """
 
 import ast
@@ -57,6 +58,8 @@ async def test_every_python_block_runs(
     for block in blocks(path):
         if block.kind == "python":
             await run(block, namespace)
+            for test in [name for name in namespace if name.startswith("test_")]:
+                await namespace.pop(test)()
             if "app" in namespace:  # an app that names its own server uses ours all the same
                 namespace["app"].override(redis_url=server.url)
     if "app" in namespace:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runnel.store import embedded, guardian
+from runnel.store.binary import server_binary
 from tests.integration.embedded_world import World, alive
 from tests.support import wait_until
 
@@ -138,7 +139,7 @@ async def test_an_orphan_that_knows_of_no_guardian_is_told_to_stop(world: World)
     folder = embedded._make_folder(world.folder)
     path = embedded._socket_path(folder)
     embedded._make_socket_folder(path.parent)
-    orphan = guardian.Server(folder, str(path), str(embedded._binary()))
+    orphan = guardian.Server(folder, str(path), str(server_binary("a test")))
     await wait_until(lambda: orphan.look() and orphan.ready, what="the orphan is ready")
     old = world.server
     await asyncio.to_thread(world.use)
