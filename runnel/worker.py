@@ -1,4 +1,4 @@
-"""Worker: puts the tree of actors together, and takes it down in order."""
+"""Worker: begins a tree of actors (roles/tree.py), and takes it down in order."""
 
 import asyncio
 import logging
@@ -7,38 +7,27 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
 from typing import Any, Literal
 
-from runnel.actors import Actor, ActorRef, ActorSnapshot, ActorSystem, Backoff, Directive, OneForOne
+from runnel.actors import ActorRef, ActorSnapshot, ActorSystem
 from runnel.app import App
 from runnel.discovery import discover
-from runnel.errors import ConfigurationError, StoreRefused
+from runnel.errors import ConfigurationError
 from runnel.heap import settled_heap
 from runnel.processor import Processor
-from runnel.roles.care import Turns
-from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
-from runnel.roles.heart import Heart, beat_interval
-from runnel.roles.leader import Leader
-from runnel.roles.member import Member
-from runnel.roles.processor import CONTROL_MAILBOX, ProcessorSupervisor, escalate
+from runnel.roles.coordinator import CoordinatorMessage, Leave
 from runnel.roles.roster import SETTLE
-from runnel.roles.scheduler import Baton, Finish, Scheduler, SchedulerMessage
-from runnel.roles.timeline import Lead
-from runnel.roles.trimmer import Trimmer, partitions_of
+from runnel.roles.scheduler import Finish, SchedulerMessage
+from runnel.roles.tree import Tree
 from runnel.signals import Received
 from runnel.store import scripts
 from runnel.store.client import Store
-from runnel.store.scripts import Token
+from runnel.telemetry.collect import Collector
+from runnel.telemetry.diary import Diary
 from runnel.timing.hooks import hooked
 from runnel.timing.jobs import Progress
 
 log = logging.getLogger(__name__)
-
-
-def decide(error: Exception) -> Directive:
-    """What becomes of the worker when one of its top actors fails: what no restart can mend ends it."""
-    return Directive.ESCALATE if isinstance(error, ConfigurationError | StoreRefused) else Directive.RESTART
 
 
 class Worker:
@@ -48,35 +37,21 @@ class Worker:
         app: The app.
         settle: Seconds for which no worker may come or go before partitions are assigned: workers come in bursts.
         jobs: By name, what the app's jobs are at here, once it runs.
-
-    The tree of actors:
-
-        worker
-        ├── scheduler               what runs by the clock
-        │   ├── ~promoter           moves delayed events into the log when they are due
-        │   └── <job>               a task, timer or crontab
-        ├── leader                  on one worker of all:
-        │   ├── trimmer             drops what is done when the server is nearly full
-        │   └── baton               says that this worker leads
-        ├── coordinator             takes leases and gives them back
-        │   └── member              one of the app's workers: heartbeats, assignment
-        │       └── listener        hears what other workers post
-        └── <processor>             supervisor
-            ├── committer           makes durable what is done
-            ├── reader              feeds the partitions
-            └── <partition>.<epoch> runs the processor's function
+        diary: What happened here.
     """
 
     def __init__(self, app: App, *, settle: float = SETTLE) -> None:
         self.app = app
         self.settle = settle
         self.jobs: dict[str, Progress] = {}
+        self.diary = Diary(app.clock)
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._system: ActorSystem | None = None
         self._stopping: asyncio.Event | None = None
         self._running: asyncio.Task[None] | None = None
         self._signalled = False
         self._on_end: list[Callable[[ActorSnapshot], object]] = []
+        self._began = app.clock.monotonic()
 
     def start(
         self,
@@ -175,10 +150,19 @@ class Worker:
             self._system = system
             for callback in self._on_end:
                 system.on_end(callback)
-            lease = min((p.options.lock_expiry for p in processors), default=self.app.settings.default_lock_expiry)
-            lead = Lead()
-            scheduler = self._spawn_scheduler(system, store, lead, lease)
-            coordinator = self._spawn(system, store, processors, halted, lease, partial(Baton, lead=lead, scheduler=scheduler))
+            tree = Tree(
+                worker=self.id,
+                app=self.app,
+                store=store,
+                processors=processors,
+                settle=self.settle,
+                progress=self.jobs,
+                diary=self.diary,
+                collector=self.collector(),
+                is_draining=lambda: self.stopping,
+                halted=halted,
+            )
+            scheduler, coordinator = tree.grow(system)
             log.info("worker started", extra={"worker": self.id, "processors": [p.options.name for p in processors]})
             ended = asyncio.ensure_future(system.stopped())
             ended.add_done_callback(lambda _: stopping.set())
@@ -191,75 +175,9 @@ class Worker:
         if halted.done() and not halted.cancelled():
             raise halted.result()
 
-    def _spawn_scheduler(self, system: ActorSystem, store: Store, lead: Lead, lease: float) -> "ActorRef[SchedulerMessage]":
-        make = partial(
-            Scheduler,
-            jobs=list(self.app.jobs.values()),
-            app=self.app.keys,
-            worker=self.id,
-            open_link=store.link,
-            lead=lead,
-            due_times=self.app.due_times,
-            grace=2 * lease,
-            progress=self.jobs,
-        )
-        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
-        return system.spawn(make, name="scheduler", supervision=supervision)
-
-    def _spawn(
-        self,
-        system: ActorSystem,
-        store: Store,
-        processors: list[Processor],
-        halted: "asyncio.Future[Exception]",
-        lease: float,
-        make_baton: Callable[[Token], Baton],
-    ) -> "ActorRef[CoordinatorMessage]":
-        supervision = OneForOne(intensity=3, period=60, backoff=Backoff(0.2, max=5), decide=decide)
-        partitions = partitions_of(stream.partitions for stream in self.app.streams.values())
-        duties: dict[str, Callable[[Token], Actor[Any]]] = {
-            "trimmer": lambda _: Trimmer(partitions, store.link()),
-            "baton": make_baton,
-        }
-        interval = beat_interval([lease])
-        heart = Heart(store.blocking_link(max(interval, 0.5)), self.app.clock, interval)
-        leader = system.spawn(lambda: Leader(duties, supervision, heart, lease), name="leader", supervision=supervision)
-        turns = Turns()
-
-        def make_member(coordinator: "ActorRef[CoordinatorMessage]") -> Member:
-            return Member(
-                worker=self.id,
-                app=self.app.keys,
-                processors=processors,
-                lease=lease,
-                settle=self.settle,
-                heart=heart,
-                open_link=store.link,
-                coordinator=coordinator,
-                leader=leader,
-            )
-
-        coordinator = system.spawn(
-            lambda: Coordinator(
-                worker=self.id,
-                app=self.app.keys,
-                link=store.link(),
-                heart=heart,
-                make_member=make_member,
-                halted=halted,
-            ),
-            name="coordinator",
-            mailbox=CONTROL_MAILBOX,
-            supervision=OneForOne(decide=escalate),  # what it knew of leases is gone: stop, and let others take over
-        )
-        for processor in processors:
-            system.spawn(
-                lambda processor=processor: ProcessorSupervisor(processor, coordinator, store.link, turns, self.app.due_times),  # type: ignore[misc]
-                name=top_name(processor.options.name),
-                mailbox=CONTROL_MAILBOX,
-                supervision=supervision,
-            )
-        return coordinator
+    def collector(self) -> Collector:
+        """What makes reports of this worker."""
+        return Collector(self.id, self._began, self.diary, self.app.jobs, self.jobs)
 
     async def _leave(
         self,
@@ -303,11 +221,6 @@ class Worker:
         if self._system is None:
             self._running.cancel()  # still connecting: there is nothing to stop in order
         self.stop()
-
-
-def top_name(processor: str) -> str:
-    """The name of its supervisor in the tree, where some are taken."""
-    return f"{processor}~" if processor in ("scheduler", "leader", "coordinator") else processor
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -17,12 +17,13 @@ A message goes `ref.tell` → inbox → mailbox → `Actor.next` → `receive`; 
 from runnel.actors.actor import Actor
 from runnel.actors.inbox import ActorStopping
 from runnel.actors.ref import ActorRef, DeadLetter, Terminated
-from runnel.actors.snapshot import ActorSnapshot, State
+from runnel.actors.snapshot import ActorFailure, ActorSnapshot, State
 from runnel.actors.supervision import Backoff, Directive, OneForAll, OneForOne, RestForOne, Strategy
 from runnel.actors.system import ActorSystem
 
 __all__ = [
     "Actor",
+    "ActorFailure",
     "ActorRef",
     "ActorSnapshot",
     "ActorStopping",

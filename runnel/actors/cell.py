@@ -24,7 +24,7 @@ from runnel.actors.execution import Execution, conduct, deadline, settle
 from runnel.actors.inbox import Inbox, sender_of
 from runnel.actors.ref import ActorRef, Watcher
 from runnel.actors.runtime import Runtime
-from runnel.actors.snapshot import ActorSnapshot, State
+from runnel.actors.snapshot import ActorFailure, ActorSnapshot, State
 from runnel.actors.supervision import Directive, OneForOne, Strategy
 from runnel.clock import Clock
 from runnel.errors import ActorError
@@ -197,6 +197,7 @@ class Cell(Generic[M]):
             return self._runtime.panic(error)
         self._last_error = f"{type(error).__name__}: {error}"[:200]
         logger.warning("actor failed", extra={"actor": self.path, "restarts": self._restarts}, exc_info=error)
+        self._runtime.failures.show(lambda: ActorFailure(path=self.path, error=error), self.path)
         if self.stopping:
             self._error = error
             self._end_body_by(self.clock.monotonic())

@@ -10,7 +10,7 @@ from attrs import define, field
 from runnel.actors.actor import System
 from runnel.actors.inbox import Sender
 from runnel.actors.ref import ActorRef, DeadLetter
-from runnel.actors.snapshot import ActorSnapshot
+from runnel.actors.snapshot import ActorFailure, ActorSnapshot
 from runnel.clock import Clock
 
 T = TypeVar("T")
@@ -66,5 +66,7 @@ class Runtime:
     dead_letters: DeadLetters = field(factory=DeadLetters)
     ends: Spectators[ActorSnapshot] = field(factory=Spectators)
     """Who is shown the last picture of each actor that stops."""
+    failures: Spectators[ActorFailure] = field(factory=Spectators)
+    """Who is shown each failure."""
     executing: dict[asyncio.Task[object], Sender] = field(factory=dict)
     """Which tasks run which actors' code at present."""

@@ -26,6 +26,14 @@ class State(StrEnum):
 
 
 @frozen(kw_only=True)
+class ActorFailure:
+    """An actor has failed; its supervisor decides what becomes of it."""
+
+    path: str
+    error: Exception
+
+
+@frozen(kw_only=True)
 class ActorSnapshot:
     """One actor and all below it."""
 

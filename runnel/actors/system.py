@@ -14,7 +14,7 @@ from runnel.actors.execution import conduct, deadline
 from runnel.actors.inbox import sender_of
 from runnel.actors.ref import ActorRef, DeadLetter
 from runnel.actors.runtime import Runtime
-from runnel.actors.snapshot import ActorSnapshot, State
+from runnel.actors.snapshot import ActorFailure, ActorSnapshot, State
 from runnel.actors.supervision import Strategy
 from runnel.clock import Clock, SystemClock
 from runnel.errors import ActorError
@@ -117,6 +117,10 @@ class ActorSystem:
         logged.
         """
         return self._runtime.ends.subscribe(callback)
+
+    def on_failure(self, callback: Callable[[ActorFailure], object]) -> Callable[[], None]:
+        """Call back for each failure of an actor; returns a function that ends this. What the callback raises is logged."""
+        return self._runtime.failures.subscribe(callback)
 
     def snapshot(self) -> ActorSnapshot:
         """The whole tree at this moment; the system itself is its root."""

@@ -17,7 +17,6 @@ from runnel.handling.alarm import timed
 from runnel.handling.breath import BREATH, Breath, breathe
 from runnel.handling.event import Event
 from runnel.handling.pipeline import Pipeline, pause
-from runnel.handling.position import Position
 from runnel.handling.source import Source
 from runnel.interfaces import Middleware
 from runnel.stream import Stream
@@ -80,22 +79,23 @@ class Events(Generic[R]):
         """Whether the event, or batch, that is out just now will be tried again, in place, if it fails with this error.
 
         For a middleware that does something about what has failed for good: it asks where the error comes back to its `yield`.
-        True, too, for a batch whose events are going to be tried one by one; each of them is then asked for by itself.
+        True, too, for a batch whose events are going to be tried one by one.
         """
         return error is not self._undecoded and self._source.tries_again(error)
 
-    # ── generators that hand out what is in hand ──
+    # ── what hands out what is in hand ──
 
     async def _records(self) -> AsyncGenerator[R, None]:
         # The fastest way, and the most frequent: every statement here is paid for each event.
         source, position, decode = self._source, self._source.position, self.stream.codec.decode
-        now, alarm = source.clock.monotonic, source.alarm
+        now, alarm, durations = source.clock.monotonic, source.alarm, position.durations
         breath = now() + BREATH
         while position.left or await source.fill():
-            entries = position.entries
+            entries, first = position.entries, position.at
             if alarm is not None:
                 alarm.begin()
-            for at in range(position.at, len(entries)):
+            began = before = moment = now()
+            for at in range(first, len(entries)):
                 position.out = 1
                 try:
                     record = decode(entries[at][1])
@@ -103,9 +103,10 @@ class Events(Generic[R]):
                     if not source.excuses(error):
                         raise
                     await breathe(0)
+                    first += 1
                     break  # what is in hand may be other events now
                 yield record
-                moment = now()
+                before, moment = moment, now()
                 if alarm is not None:
                     if alarm.rang:
                         raise alarm.error()
@@ -116,6 +117,7 @@ class Events(Generic[R]):
                 if position.closing or moment >= breath:
                     break
             position.out = 0
+            durations.add_run(at + 1 - first, began, before, moment)
             if alarm is not None:
                 alarm.pause()
             if position.closing:
@@ -125,12 +127,14 @@ class Events(Generic[R]):
                 breath = now() + BREATH
 
     async def _one_by_one(self) -> AsyncGenerator[Event, None]:
-        source, position = self._source, self._source.position
+        source, position, now = self._source, self._source.position, self.clock.monotonic
         breath = Breath(source.clock)
         while not position.closing and (position.left or await source.fill()):
             xid, fields = position.entries[position.at]
             position.out = 1
+            began = now()
             yield self._event(xid, fields)
+            position.durations.add(now() - began)
             position.done(1)
             await breath()
 
@@ -138,13 +142,15 @@ class Events(Generic[R]):
         return Event(self.stream, self.partition, self.group, xid, fields, self._source.attempt)
 
     async def _batches(self, n: int, within: float) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
-        source, position = self._source, self._source.position
+        source, position, now = self._source, self._source.position, self.clock.monotonic
         breath = Breath(source.clock)
         while (position.left or await source.fill()) and await self._gather(n, within):
             most, self._limit = 1 if position.singly else min(n, self._limit or n), None
             batch = position.entries[position.at : position.at + most]
             position.out = len(batch)
+            began = now()
             yield batch
+            position.durations.add((now() - began) / len(batch), position.out)
             position.done(position.out)
             await breath()
 
@@ -242,8 +248,8 @@ class Events(Generic[R]):
         return self._piped(root()).items if self._middleware else self._opened(root())
 
     def _piped(self, root: AsyncGenerator[Any, None]) -> Pipeline:
-        app, stream = self.stream.app.name, self.stream.name
-        fields = {"app": app, "stream": stream, "processor": self.group, "partition": self.partition}
+        stream = self.stream
+        fields = {"app": stream.app.name, "stream": stream.name, "processor": self.group, "partition": self.partition}
         pipeline = Pipeline(root, self._source.position, fields)
         self._pipelines.append(pipeline)
         for item in self._middleware:
@@ -263,10 +269,6 @@ class Events(Generic[R]):
         position = self._source.position
         return f"{self.stream.name}/{self.partition}/{position.entries[position.at][0].decode()}"
 
-    def _tell_cut_off(self, position: Position) -> None:
-        fields = {"processor": self.group, "entry": self._next_id, "events": position.out}
-        log.warning("cut off in the middle of an event, which will run again", extra=fields)
-
     async def end(self, error: Exception | None) -> None:
         """The function has ended, with its error or without: middleware hears of it, and all generators are closed.
 
@@ -279,8 +281,9 @@ class Events(Generic[R]):
         After any of these no event has failed: what was out must stay the next one.
         """
         cancelled = isinstance(sys.exception(), asyncio.CancelledError)
-        if self._source.position.out and cancelled:
-            self._tell_cut_off(self._source.position)
+        if cancelled and (out := self._source.position.out):
+            fields = {"processor": self.group, "entry": self._next_id, "events": out}
+            log.warning("cut off in the middle of an event, which will run again", extra=fields)
         try:
             async with AsyncExitStack() as stack:
                 for pipeline in self._pipelines[:-1]:  # of loops that the function broke off

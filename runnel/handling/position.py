@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from runnel.handling.durations import Durations
 from runnel.store.moves import LARGEST, MOST, Move, size
 
 Entry = Sequence[object]
@@ -40,6 +41,7 @@ class Position:
         closing: Whether the partition is to be let go: nothing more is handed out.
         on_dirty: Called when the first thing is done after a commit took everything up.
         on_closing: Called once each when it is closed.
+        durations: How long events took.
     """
 
     _cursor: bytes
@@ -54,6 +56,7 @@ class Position:
     dirty: bool = False
     closing: bool = False
     on_closing: list[Callable[[], None]] = field(factory=list)
+    durations: Durations = field(factory=Durations)
 
     @property
     def cursor(self) -> bytes:

@@ -33,6 +33,8 @@ class Progress:
     def __init__(self, source: Source, crossing: Crossing, limit: float | None) -> None:
         self._position = source.position
         self._clock = source.clock
+        self._durations = source.position.durations
+        self._settled_at = 0.0
         self._crossing = crossing
         self._limit = limit
         self._done = 0
@@ -101,6 +103,7 @@ class Progress:
     def lend(self) -> None:
         """Events that the thread counts cross now."""
         self._lent = True
+        self._settled_at = self._clock.monotonic()
         self._position.out = 1
 
     def watch_the_time(self, told: float = -1.0) -> None:
@@ -132,6 +135,9 @@ class Progress:
         """Have the position know what is done. Whether there was anything."""
         new = self._done - self._known if self._lent else 0
         if new:
+            moment = self._clock.monotonic()
+            self._durations.add((moment - self._settled_at) / new, new)
+            self._settled_at = moment
             self._known += new
             self._position.done(new)
             self._position.out = 1

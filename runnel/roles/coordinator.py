@@ -18,13 +18,14 @@ from runnel.processor import Processor
 from runnel.roles.committer import Fenced
 from runnel.roles.control import post, released
 from runnel.roles.heart import MARGIN, Heart
-from runnel.roles.lease import Lease, in_order
+from runnel.roles.lease import Lease, in_order, note
 from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
 from runnel.roles.slot import Slot
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
+from runnel.telemetry.diary import Diary
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         heart: Renews its leases.
         make_member: Makes the member, which is to tell this coordinator what it is to have.
         halted: Told when a handler's failure is to stop the worker.
+        diary: The worker's.
     """
 
     worker: str
@@ -89,6 +91,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     heart: Heart
     make_member: "Callable[[ActorRef[CoordinatorMessage]], Member]"
     halted: "asyncio.Future[Exception]"
+    diary: Diary = field(factory=Diary)
     member: "ActorRef[MemberMessage]" = field(init=False)
     slots: dict[tuple[str, int], Slot] = field(factory=dict)
     giving_back: list[Lease] = field(factory=list)
@@ -212,6 +215,7 @@ class Coordinator(Actor[CoordinatorMessage]):
                     slot.retry_at = self.clock.monotonic() + self.heart.interval
                 case _:
                     refused = answer
+        note(self.diary, "acquired", [slot.lease for slot in slots if slot.lease is not None])
         if refused is not None:
             raise refused
         self._renew_these()
@@ -220,6 +224,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     def _own(self, slot: Slot, acquired: Acquired, sent_at: float) -> None:
         deadline = sent_at + slot.processor.options.lock_expiry
         lease = Lease.of(slot.processor, slot.keys, acquired, deadline, self.worker)
+        lease.diary = self.diary
         if slot.wanted and self._ends(lease) <= self.clock.monotonic():
             return  # answered so late that another may have it by now: ask again, under the same nonce
         slot.lease, slot.nonce, slot.is_void, slot.stopped = lease, b"", False, ""
@@ -270,6 +275,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         slot = self.slots[lease.place]
         if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
             log.warning("partition lost", extra={**lease.log_fields, "reason": why})
+            note(self.diary, "lost", [lease], f": {why}")
             slot.is_void = lease.lost = True
             lease.went = "lost"
             slot.supervisor.tell_nowait(Disown(lease))
@@ -302,6 +308,7 @@ class Coordinator(Actor[CoordinatorMessage]):
 
     def _released(self, leases: Sequence[Lease]) -> None:
         self.releasing = False
+        note(self.diary, "released", [lease for lease in leases if lease.went != "lost"])
         for lease in leases:
             self.giving_back.remove(lease)
             self.slots[lease.place].lease = None

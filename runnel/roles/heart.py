@@ -80,6 +80,7 @@ class Heart:
         interval: Seconds between beats.
         calls: What to carry first, for whoever understands the answers; replaced as a whole, at any time.
         leases: What to renew; replaced likewise.
+        report: What people may read of the worker; replaced likewise. It may be refused: nothing depends on it.
         answered_at: When the last beat that was answered was sent.
     """
 
@@ -89,6 +90,7 @@ class Heart:
     answered_at: float = float("-inf")
     calls: Sequence[Call[Any]] = ()
     leases: Sequence[Lease] = ()
+    report: Call[int] | None = None
     _stopping: bool = False
     _wake: threading.Event = field(factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -129,13 +131,13 @@ class Heart:
             watch.call(lambda result=result: deliver(result))  # type: ignore[misc]
 
     def _beat(self, now: float) -> Beat | MissedBeat:
-        calls, leases = self.calls, self.leases
+        calls, leases, report = self.calls, self.leases, self.report
         try:
-            answers = self.link.run([*calls, *(lease.renewal for lease in leases)])
+            answers = self.link.run([*calls, *(lease.renewal for lease in leases), *([] if report is None else [report])])
         except Exception as error:  # or the thread would be gone, and nobody would know
             return MissedBeat(error)
         self.answered_at = now
-        beat = Beat(now, answers[: len(calls)], leases, answers[len(calls) :])
+        beat = Beat(now, answers[: len(calls)], leases, answers[len(calls) : len(calls) + len(leases)])
         for lease, renewed in zip(leases, beat.renewals, strict=True):
             if renewed is True:  # here, not in the loop: one that was blocked looks at deadlines before it hears of this
                 lease.renewed(now)

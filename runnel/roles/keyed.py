@@ -15,7 +15,6 @@ from runnel.clock import DueTimes
 from runnel.entity.context import Place
 from runnel.entity.declaration import Entity
 from runnel.entity.performing import Performer
-from runnel.handling.policy import ExceptionPolicy
 from runnel.handling.window import Window
 from runnel.roles.admission import Admission
 from runnel.roles.care import Care, Turns
@@ -134,7 +133,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.window.on_emitted = lambda: self.relay.tell_nowait(Deliver(lease.keys))
         self.feed = Feed(lease=lease, partition=self.ref, after=window.cursor)
         self.reader.tell_nowait(self.feed)
-        if lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
+        if lease.parking.keys or self.passing.looks_around:
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
         self.set_timer(Sweep, Sweep(), min(self._entity.options.idle_timeout / 4, 60.0), repeat=True)
 

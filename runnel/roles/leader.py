@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef, Strategy
 from runnel.roles.heart import MARGIN, Heart
 from runnel.store.scripts import Token
+from runnel.telemetry.diary import Diary
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Leader(Actor[LeaderMessage]):
     supervision: Strategy
     heart: Heart
     lease: float
+    diary: Diary = field(factory=Diary)
     epoch: int = 0
     running: list[ActorRef[Any]] = field(factory=list)
 
@@ -86,6 +88,7 @@ class Leader(Actor[LeaderMessage]):
             await self._follow()
             self.epoch = epoch
             log.info("this worker leads", extra={"epoch": epoch})
+            self.diary.happened("leader", f"leads, in term {epoch}")
             token = Token(b"%d" % epoch, nonce)
             for name, duty in self.duties.items():
                 self.running.append(self.spawn(partial(duty, token), name=name, supervision=self.supervision))
@@ -93,6 +96,7 @@ class Leader(Actor[LeaderMessage]):
     async def _follow(self) -> None:
         if self.epoch:
             log.info("this worker does not lead any more", extra={"epoch": self.epoch})
+            self.diary.happened("leader", "does not lead any more")
             self.epoch = 0
             self.cancel_timer("term")
             for duty in reversed(self.running):

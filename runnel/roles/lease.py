@@ -1,6 +1,7 @@
 """A lease: this worker's right to one partition for one processor, and how far its commits got."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from aiorwlock import RWLock
 from attrs import define, field
@@ -8,10 +9,11 @@ from attrs import define, field
 from runnel.handling.position import Position
 from runnel.handling.window import Window
 from runnel.processor import Processor
-from runnel.roles.parking import Parking, Replay
+from runnel.roles.parking import Parking, Replay, key_of
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Acquired, Call, Token, Went
+from runnel.telemetry.diary import Diary
 
 ROOM = 2
 """How many batches a partition holds: one in hand, and the next."""
@@ -37,6 +39,7 @@ class Lease:
         parking: What is parked of the partition.
         replay: The parked events that run again just now.
         replayed: How many ran before these.
+        diary: The worker's.
         lost: Whether it is void: nothing may be committed under it any more.
         number: The number of its last commit that was answered.
         lock: Commits hold the read side; who gives the partition back holds the write side, so that no commit is under
@@ -63,6 +66,7 @@ class Lease:
     lost: bool = False
     number: int = 0
     lock: RWLock = field(factory=lambda: RWLock(fast=True))
+    diary: Diary = field(factory=Diary)
 
     @classmethod
     def of(cls, processor: Processor, keys: PartitionKeys, acquired: Acquired, deadline: float, worker: str) -> "Lease":
@@ -110,6 +114,19 @@ class Lease:
         """An event's id in the app."""
         return f"{self.keys.stream}/{self.keys.number}/{xid.decode()}"
 
+    def note_failure(self, fate: str, error: Exception, attempt: int, entry: Sequence[Any] | None = None) -> None:
+        """Have the worker's diary say what becomes of an event that has failed: the next one in hand, if not another."""
+        xid, fields = entry or self.current.entries[self.current.at]
+        self.diary.failed(
+            processor=self.processor.options.name,
+            partition=self.keys.number,
+            event=self.event_id(xid),
+            key=key_of(fields).decode(errors="replace"),
+            attempt=attempt,
+            fate=fate,
+            error=error,
+        )
+
     def close(self) -> None:
         """Hand out nothing more: the partition is to be let go."""
         self.position.close()
@@ -150,3 +167,13 @@ class Lease:
 def in_order(leases: Iterable[Lease]) -> list[Lease]:
     """The order in which everybody takes the locks of several leases: in two orders they would wait for each other."""
     return sorted(leases, key=lambda lease: lease.place)
+
+
+def note(diary: Diary, what: str, leases: Sequence[Lease], why: str = "") -> None:
+    """Have a worker's diary say what happened to partitions: a line for those of a processor."""
+    for name in dict.fromkeys(lease.processor.options.name for lease in leases):
+        of_it = [lease for lease in leases if lease.processor.options.name == name]
+        after = sum(lease.crashes > 0 for lease in of_it) if what == "acquired" else 0
+        numbers = ", ".join(str(lease.keys.number) for lease in of_it[:20]) + (" ..." if len(of_it) > 20 else "")
+        more = f", {after} of them after owners were lost" if after else ""
+        diary.happened(what, f"{name}: {len(of_it)} partitions {what} ({numbers}){more}{why}", len(of_it))

@@ -25,6 +25,7 @@ from runnel.store import membership
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.membership import About, Assigned, Elected, Membership
+from runnel.telemetry.diary import Diary
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Member(Actor[MemberMessage]):
         open_link: Makes connections: for assigning, and for listening to other workers.
         coordinator: Who takes and gives back partitions.
         leader: Told who was elected, at each heartbeat.
+        diary: The worker's.
     """
 
     worker: str
@@ -117,6 +119,7 @@ class Member(Actor[MemberMessage]):
     open_link: Callable[[], Link]
     coordinator: "ActorRef[Wanted | Freed | Fenced]"
     leader: "ActorRef[LeaderMessage]"
+    diary: Diary = field(factory=Diary)
     link: Link = field(init=False)
     streams: dict[str, str] = field(init=False)
     lease_time: float = field(init=False)
@@ -247,6 +250,9 @@ class Member(Actor[MemberMessage]):
     def _want(self, name: str, partitions: frozenset[int]) -> None:
         if self.retired:  # what is still assigned to one that leaves is not for it to take
             partitions &= self.wanted.get(name, frozenset())
+        if partitions != self.wanted.get(name):
+            workers = len(self.roster.runners(name))
+            self.diary.happened("rebalance", f"{name}: {len(partitions)} partitions are for this worker, one of {workers}")
         self.wanted[name] = partitions
         self.coordinator.tell_nowait(Wanted(name, partitions))
 

@@ -188,4 +188,6 @@ async def load(link: Link, parked: bytes, key: bytes, main: Position, most: int 
         if len(page) < PAGE:
             break
         after = b"(" + page[-1][0]
-    return Replay(cursor=b"0-0", count=0, entries=entries, main=main, key=key, ids=ids) if ids else None
+    if not ids:
+        return None
+    return Replay(cursor=b"0-0", count=0, entries=entries, main=main, key=key, ids=ids, durations=main.durations)

@@ -16,7 +16,6 @@ from runnel.actors import Actor, ActorRef, ActorStopping
 from runnel.errors import RecordError
 from runnel.handling.alarm import Alarm, outcome
 from runnel.handling.events import Events
-from runnel.handling.policy import ExceptionPolicy
 from runnel.handling.position import Position
 from runnel.handling.retry import pause
 from runnel.roles.attempts import Attempts
@@ -90,7 +89,7 @@ class Partition(Actor[PartitionMessage]):
         position.on_dirty = lambda: self.committer.tell_nowait(Dirty(self.lease))
         self.feed = Feed(lease=self.lease, partition=self.ref, after=position.cursor)
         self.reader.tell_nowait(self.feed)
-        if self.lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
+        if self.lease.parking.keys or self.passing.looks_around:
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
 
     async def on_stop(self) -> None:
@@ -286,6 +285,7 @@ class Partition(Actor[PartitionMessage]):
         self.retries += 1
         fields = {**self.lease.log_fields, "entry": self.lease.next_id, "attempt": self.attempts.tried(self.position)}
         log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
+        self.lease.note_failure("tried again", failed.reason, self.attempts.tried(self.position))
         self.position.out = 0
         await self._wait(seconds)
 

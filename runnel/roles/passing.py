@@ -64,6 +64,11 @@ class Passing:
         return self.lease.processor.options.exception_policy
 
     @property
+    def looks_around(self) -> bool:
+        """Whether there may be anything parked, which operators change."""
+        return self.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK)
+
+    @property
     def is_paused(self) -> bool:
         """Whether no event of the log may run for now."""
         return self.parking.is_full or self.gate.holds(self.lease)
@@ -76,7 +81,21 @@ class Passing:
             "parked": self.parking.events,
             "parked_keys": len(self.parking.keys),
             "paused": self.is_paused,
+            "~state": self._standing,
+            "~at": self.lease.next_id if self.lease.current.out and self.lease.current.left else None,
+            "~counts": tuple(self.lease.position.durations.counts),
         }
+
+    @property
+    def _standing(self) -> str:
+        """What the partition is at, where that is not the ordinary."""
+        if self.lease.lost:
+            return "fenced"
+        if self.lease.position.closing:
+            return "draining"
+        if self.is_paused:
+            return "parked" if self.parking.is_full else "paused"
+        return "" if self.lease.replay is None else "replaying"
 
     def splits(self, events: int) -> bool:
         """Whether so many events, which have failed for good together, are tried one by one: only the culprit is to move."""
@@ -89,6 +108,7 @@ class Passing:
         if self.policy is ExceptionPolicy.IGNORE:
             self.dropped += events
             log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
+            self.lease.note_failure("dropped", error, attempts)
             position.done(events)
         elif self.splits(events):
             log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
@@ -98,9 +118,11 @@ class Passing:
         elif self.policy is ExceptionPolicy.DEAD_LETTER:
             self.buried += 1
             log.warning("failed event moved to the dead letters", extra={**fields, "attempts": attempts})
+            self.lease.note_failure("dead letter", error, attempts)
             position.leave(Bury(self._kept(error, attempts)))
         elif self.lease.replay is not None:
             log.warning("parked event failed again, its key stays parked", extra={**fields, "attempts": attempts})
+            self.lease.note_failure("parked again", error, attempts)
             self._hold(self.lease.replay, error)
         else:
             return self._park(error, attempts, fields)
@@ -122,6 +144,7 @@ class Passing:
         if not self.room():
             return False
         log.warning("failed event parked, and its key", extra={**fields, "attempts": attempts})
+        self.lease.note_failure("parked", error, attempts)
         key = self._key
         position.leave(self.parking.park(position.entries[position.at], self._kept(error, attempts)))
         self._note(key, 0, error)

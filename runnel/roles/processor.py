@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from runnel.actors import Actor, ActorRef, Backoff, Directive, OneForOne, Strategy, Terminated
 from runnel.clock import DueTimes
 from runnel.errors import HandlerFailed, WorkerCrashed
+from runnel.handling.durations import Durations
 from runnel.handling.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.care import Turns
@@ -27,6 +28,7 @@ from runnel.roles.relay import Deliver, Relay
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.moves import Stop
+from runnel.telemetry.diary import Diary
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         open_link: Makes a connection.
         turns: Those of the worker's partitions at events that may kill it.
         due_times: How far they are ahead.
+        diary: The worker's.
     """
 
     processor: Processor
@@ -117,6 +120,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     open_link: Callable[[], Link]
     turns: Turns
     due_times: DueTimes
+    diary: Diary = field(factory=Diary)
     reader: "ActorRef[ReaderMessage] | None" = None
     committer: "ActorRef[CommitterMessage] | None" = None
     relay: "ActorRef[Deliver] | None" = None
@@ -127,6 +131,10 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     partitions: dict[Lease, "ActorRef[Never]"] = field(factory=dict)
     done_before: int = 0
     """Events that were done of partitions that are gone."""
+    took_before: Durations = field(factory=Durations)
+    """How long these took."""
+    told: str = "closed"
+    """What the diary says of the circuit breaker."""
     quarantined: dict[int, str] = field(factory=dict)
     """Partitions that failed for good, and why."""
 
@@ -167,6 +175,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             case _Gone(lease):
                 if self.partitions.pop(lease, None) is not None:
                     self.done_before += lease.done
+                    self.took_before.include(lease.position.durations)
                     self.coordinator.tell_nowait(Disowned(lease))
             case _Told():
                 pass
@@ -179,14 +188,29 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
 
     def statistics(self) -> dict[str, object]:
         said = {"quarantined": dict(self.quarantined)} if self.quarantined else {}
-        stream = self.processor.stream.name
-        return {"stream": stream, "partitions": len(self.partitions), **said, **self.gate.statistics()}
+        took = Durations()
+        for each in (self.took_before, *(lease.position.durations for lease in self.partitions)):
+            took.include(each)
+        return {
+            "stream": self.processor.stream.name,
+            "partitions": len(self.partitions),
+            **said,
+            **self.gate.statistics(),
+            "~processor": self.processor.options.name,
+            "~done": self._done(),
+            "~counts": tuple(took.counts),
+            "~seconds": took.total,
+        }
 
     def _done(self) -> int:
         return self.done_before + sum(lease.done for lease in self.partitions)
 
     def _tell_people(self) -> None:
         """Have Redis say, for `runnel status`, whether the processor pauses here. Nothing depends on it."""
+        if self.gate.state != self.told:
+            self.told = self.gate.state
+            error = f": {self.gate.error}" if self.told != "closed" else ""
+            self.diary.happened("breaker", f"{self.processor.options.name}: circuit breaker {self.told}{error}")
         if (lease := next(iter(self.partitions), None)) is None or self.link is None:
             return
         key = AppKeys(lease.keys.app).paused(self.processor.options.name, lease.worker)
@@ -237,6 +261,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         assert self.committer is not None
         log.error("partition quarantined", extra={**lease.log_fields, "error": str(error)}, exc_info=error.__cause__)
         self.quarantined[lease.keys.number] = str(error)
+        self.diary.happened("quarantine", str(error))
         lease.position.note(Stop(str(error)))
         await self.committer.ask(Settle(lease))
 
@@ -248,6 +273,9 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             self.pipe_to_self(self._let_go(lease, self.partitions[lease]), lambda _: _Gone(lease))
         if not isinstance(error, EventFailed):
             return
+        fate = "left for the next owner" if goes_on(self.processor.options.exception_policy) else "holds up its partition"
+        if lease is not None and lease.current.left:
+            lease.note_failure(fate, error.reason, 0)
         policy = self.processor.options.exception_policy
         if goes_on(policy):  # it was told to stop just then: the event stays the next one, whoever owns that next
             log.info("event failed while its partition was let go", extra={"processor": self.processor.options.name})

@@ -134,6 +134,7 @@ class Runners:
             entry = self.lease.event_id(lane.at[0])
             fields = {**self.lease.log_fields, "entry": entry, "attempt": lane.failures, "after": round(seconds, 3)}
             log.warning("event failed, trying it again", extra={**fields, "error": f"{type(failure).__name__}: {failure}"})
+            self.lease.note_failure("tried again", failure, lane.failures, lane.at)
         return seconds
 
     # ── a runner ──
@@ -145,6 +146,8 @@ class Runners:
         receive, is_async, has_state = self._entity.receive, self._entity.is_async, self._entity.state is not None
         limit, is_plain = self.lease.processor.interrupted_after, not self._has_breaker
         alarm: Alarm | None = None
+        events, began = 0, now()
+        before = moment = began
         while True:
             if is_plain and waiting and not freed and self.may_run and not (window.is_full or window.closing or parked.keys):
                 lane, entry = waiting.popleft()  # `_next`, for nearly every event
@@ -157,7 +160,10 @@ class Runners:
             elif (next_lane := self._next()) is not None:
                 lane, entry = next_lane, next_lane.at  # type: ignore[assignment]
             else:
+                window.durations.add_run(events, began, before, moment)
                 await self._rest()
+                events, began = 0, now()
+                moment = began
                 continue
             self.running += 1  # what follows is as in `attempt`, but it is paid for each event
             if limit is not None:
@@ -197,8 +203,13 @@ class Runners:
             self.running -= 1
             if self._silence is not None:
                 self._is_quiet()
-            if now() >= self._due:
+            events += 1
+            before, moment = moment, now()
+            if moment >= self._due:
+                window.durations.add_run(events, began, before, moment)
                 await self._breathe()
+                events, began = 0, now()
+                moment = began
 
     def _next(self) -> Lane | None:
         """The lane that is to run next, if one may."""

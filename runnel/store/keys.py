@@ -165,6 +165,10 @@ class AppKeys:
         """string, expires: why a processor pauses on a worker, the error that opened its circuit breaker; only for people"""
         return f"{{{encoded(self.app)}}}:paused:{encoded(processor)}:{encoded(worker)}".encode()
 
+    def report(self, worker: str) -> bytes:
+        """string, expires: what a worker reports of itself, as JSON; only for people"""
+        return f"{{{encoded(self.app)}}}:report:{encoded(worker)}".encode()
+
     def assignment(self, stream: str, processor: str) -> bytes:
         """hash, for ever: which worker is to own which partition, its version, and that of the membership it is for"""
         return f"{{{encoded(self.app)}}}:assignment:{encoded(stream)}:{encoded(processor)}".encode()

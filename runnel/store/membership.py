@@ -149,6 +149,11 @@ def leave(keys: AppKeys, worker: str, nonce: bytes) -> Call[bool]:
     return Call(SCRIPTS["leave"], keys_used, (worker, nonce), bool)
 
 
+def report(keys: AppKeys, worker: str, text: bytes, *, lease: float) -> Call[int]:
+    """Have people read what a worker says of itself, for `lease` seconds."""
+    return Call(SCRIPTS["report"], (keys.report(worker),), (text, b"%d" % round(lease * 1000)), int)
+
+
 @frozen(kw_only=True)
 class Roll:
     """Who is there. For each member how many seconds are left of its membership (below 0: it is gone), and what it says."""

@@ -37,7 +37,7 @@ SCRIPTS = {
         *("move", "parked", "unpark", "revive", "reopen", "suspect"),  # moves.py
         *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
         "deliver",  # outbox.py
-        *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
+        *("heartbeat", "assign", "elect", "leave", "roll", "report"),  # membership.py
     )
 }
 

@@ -6,11 +6,11 @@ import orjson
 
 from runnel.actors import ActorSnapshot
 from runnel.operations.status import lag
+from runnel.roles.tree import top_name
 from runnel.store import scripts
 from runnel.store.link import Link
 from runnel.testing.standing import Undone
 from runnel.timing.jobs import Progress, shown
-from runnel.worker import top_name
 
 MOST = 5
 """Reasons that are told."""

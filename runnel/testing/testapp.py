@@ -12,11 +12,12 @@ from runnel.app import App
 from runnel.clock import Duration, seconds
 from runnel.errors import ConfigurationError, NotDrained
 from runnel.processor import Processor
+from runnel.roles.tree import top_name
 from runnel.store.throwaway import ThrowawayServer
 from runnel.testing.reasons import of_jobs, reasons
 from runnel.testing.standing import Onlooker, Standing, Undone
 from runnel.timing.jobs import Progress
-from runnel.worker import Worker, top_name
+from runnel.worker import Worker
 
 START = 30.0
 """Seconds that the worker may take to be ready."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from runnel.actors import ActorSnapshot
 from runnel.actors.snapshot import State
+from runnel.telemetry.collect import details as details_of
 
 BAR = 8
 """Cells of a mailbox bar."""
@@ -181,13 +182,7 @@ def details(row: Row) -> Text:
         return Text(errors[-1], style="red")
     if len(row.actors) > 1:
         return Text("")
-    return Text("  ".join(f"{name} {_value(value)}" for name, value in row.actors[0].details.items()), style="dim")
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return Text(details_of(row.actors[0].details), style="dim")
 
 
 def _duration(seconds: float) -> str:

@@ -84,6 +84,7 @@ def calls_of_app(keys: AppKeys, stream: str, processor: str) -> list[Call[Any]]:
         membership.elect(keys, "w", b"n", lease=1),
         membership.leave(keys, "w", b"n"),
         membership.roll(keys),
+        membership.report(keys, "w", b"{}", lease=1),
         timing.tick(keys, processor, Token(b"1", b"n"), due=1, claim=b"c"),
     ]
 
@@ -92,7 +93,7 @@ def keys_of_app(keys: AppKeys, stream: str, processor: str) -> list[bytes]:
     """All keys of an app that belong to no partition."""
     return [
         *(keys.streams, keys.members, keys.workers, keys.membership, keys.leader, keys.control, keys.ticks, keys.delaying),
-        *(keys.assignment(stream, processor), keys.paused(processor, "worker")),
+        *(keys.assignment(stream, processor), keys.paused(processor, "worker"), keys.report("worker")),
     ]
 
 

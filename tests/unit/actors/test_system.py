@@ -281,6 +281,7 @@ async def test_broken_statistics_do_not_break_the_snapshot(system: ActorSystem) 
 def test_the_exported_names() -> None:
     assert runnel.actors.__all__ == [
         "Actor",
+        "ActorFailure",
         "ActorRef",
         "ActorSnapshot",
         "ActorStopping",

@@ -1,0 +1,55 @@
+"""How long handlers take over events: a histogram, which costs nothing for each event.
+
+Events that follow each other fast are counted together, by their mean: whoever hands them out looks at the clock anyway, to
+give the event loop its turn, and it gets one after half a millisecond. What takes longer than that is counted by itself.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from attrs import define, field
+
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds: an event belongs to the first of these that it does not exceed, or behind all of them."""
+
+
+@define(eq=False)
+class Durations:
+    """Of the events of one partition.
+
+    Attributes:
+        counts: How many events took so long, for each of `BOUNDS`, and how many longer than all.
+        total: Seconds that all took together.
+    """
+
+    counts: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float, events: int = 1) -> None:
+        """So many events took so long each."""
+        self.counts[bisect_left(BOUNDS, seconds)] += events
+        self.total += seconds * events
+
+    def include(self, other: "Durations") -> None:
+        """Count what was counted elsewhere, too."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+    def add_run(self, events: int, began: float, before: float, ended: float) -> None:
+        """Events came one after the other; the last of them from `before` to `ended`."""
+        if events > 1:
+            self.add((before - began) / (events - 1), events - 1)
+        if events > 0:
+            self.add(ended - before)
+
+
+def quantile(counts: Sequence[int], share: float) -> float | None:
+    """Within how many seconds this share of the events was handled, as far as the counts tell; None: there are none."""
+    wanted, seen = share * sum(counts), 0.0
+    for at, count in enumerate(counts):
+        if count and seen + count >= wanted:
+            low = BOUNDS[at - 1] if at else 0.0
+            high = BOUNDS[at] if at < len(BOUNDS) else 2 * BOUNDS[-1]
+            return low + (high - low) * (wanted - seen) / count
+        seen += count
+    return None
