@@ -53,7 +53,7 @@ async def nonce(world: World) -> None:
     await world.pair.in_step()
     world.pair.sever()
     await world.send(orders(0, 1, 2), ids(range(1, 4)))
-    _, first = await world.hire(lock_expiry=8.0, fail_points=True, crash="before commit", signal="SIGSTOP")
+    _, first = await world.hire(lock_expiry=60.0, fail_points=True, crash="before commit", signal="SIGSTOP")
     await wait_until(lambda: first.stopped, what="the first owner is stopped with its first commit in hand")
     await world.promote()
     await world.send(orders(10, 11, 12), ids(range(1, 4)))
