@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from runnel import Actor, App, Context, Record
+from runnel import Actor, App, Context, ExceptionPolicy, Record
 from tests.integration.actors.support import Step, all_done, details, held, make_app, steps, working
 from tests.servers import Server
 from tests.support import wait_until
@@ -37,12 +37,18 @@ class Ledger:
         self.order.append((step.key, step.number))
 
 
-@pytest.mark.parametrize("concurrency", [1, 3, 64])
-async def test_a_key_at_a_time_in_order_and_so_many_keys_at_once(valkey: Server, concurrency: int) -> None:
+HALT, DEAD_LETTER = ExceptionPolicy.HALT, ExceptionPolicy.DEAD_LETTER
+"""Under the second, which has a circuit breaker, events are chosen by another, slower, way."""
+
+
+@pytest.mark.parametrize(("concurrency", "policy"), [(1, HALT), (3, DEAD_LETTER), (64, HALT)])
+async def test_a_key_at_a_time_in_order_and_so_many_keys_at_once(
+    valkey: Server, concurrency: int, policy: ExceptionPolicy
+) -> None:
     app, stream = make_app(valkey)
     ledger, full = Ledger(), asyncio.Event()
 
-    @app.actor(stream, key_concurrency=concurrency)
+    @app.actor(stream, key_concurrency=concurrency, exception_policy=policy)
     async def handle(step: Step) -> None:
         ledger.begin(step.key)
         if ledger.running.total() == concurrency:
