@@ -84,7 +84,7 @@ def calls_of_app(keys: AppKeys, stream: str, processor: str) -> list[Call[Any]]:
         membership.elect(keys, "w", b"n", lease=1),
         membership.leave(keys, "w", b"n"),
         membership.roll(keys),
-        membership.report(keys, "w", b"{}", lease=1),
+        membership.report(keys, "worker", b"{}", lease=1),
         timing.tick(keys, processor, Token(b"1", b"n"), due=1, claim=b"c"),
     ]
 
