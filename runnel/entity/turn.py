@@ -65,10 +65,18 @@ class Turn:
         Raises:
             RecordError: Name or moment do not fit.
         """
-        if not isinstance(name, str) or not name or len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
-            raise RecordError(f"a reminder's name is a string of 1 to {LONGEST_NAME} bytes, not {name!r}")
+        if not isinstance(name, str) or not 0 < _size(name) <= LONGEST_NAME:
+            raise RecordError(f"a reminder's name is a string of 1 to {LONGEST_NAME} bytes of UTF-8, not {name!r}")
         self.reminders[name] = due(f"reminder {name!r}", after, at, "after")
 
     def cancel_reminder(self, name: str) -> None:
         """Have the actor not reminded."""
         self.reminders[name] = None
+
+
+def _size(name: str) -> int:
+    """In bytes; 0 of what UTF-8 cannot say."""
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError:
+        return 0
