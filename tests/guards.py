@@ -160,7 +160,7 @@ GUARDS = [
     Guard("reset", "redis.call('UNLINK', KEYS[8], KEYS[9], KEYS[10])", "", "reset: what actors remember goes"),
     Guard("unregister", "redis.call('UNLINK', KEYS[9], KEYS[10], KEYS[11])", "", "unregister: what actors remember goes"),
     Guard("unregister", "redis.pcall('XTRIM', KEYS[12], 'MAXLEN', '=', 0)", "", "unregister: the outbox is emptied"),
-    Guard("unregister", "redis.pcall('XTRIM', KEYS[12], 'MAXLEN', '=', 0)", "redis.call('DEL', KEYS[12])", "unregister: it stays"),
+    Guard("unregister", "redis.pcall('XTRIM', KEYS[12], 'MAXLEN', '=', 0)", "redis.call('DEL', KEYS[12])", "outbox: it stays"),
     Guard("unregister", "redis.pcall('XTRIM'", "redis.call('XTRIM'", "unregister: the outbox is something else"),
     Guard("renew", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "renew: fenced"),
     Guard("release", "if not holds(KEYS[1], ARGV[1], ARGV[2]) then return 'FENCED' end", "", "release: fenced"),
