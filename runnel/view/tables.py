@@ -175,7 +175,7 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
         *_forgotten(plan),
     ]
     if plan.emitted:
-        parts.append(Text(f"{_many(plan.emitted, 'emitted event')} on the way to other partitions never arrive there", "red"))
+        parts.append(Text(f"{_many(plan.emitted, 'emitted event')} on the way to other partitions: dropped", "red"))
     if plan.owners:
         parts.append(
             Text(
