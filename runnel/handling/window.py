@@ -59,6 +59,7 @@ class Window(Position):
         knows_marks: Whether it was told what earlier owners have done above the cursor.
         on_taken: Called when a commit has taken up what was to be committed.
         on_emitted: Called when events that were emitted are in the outbox.
+        on_awaited: Called when somebody waits for what is to be committed.
     """
 
     above: set[bytes] = field(factory=set)
@@ -68,6 +69,7 @@ class Window(Position):
     knows_marks: bool = False
     on_taken: Callable[[], None] = lambda: None
     on_emitted: Callable[[], None] = lambda: None
+    on_awaited: Callable[[], None] = lambda: None
     _unmarked: dict[bytes, None] = field(factory=dict)
     """Those of `above` that no commit has marked."""
     _marked: set[bytes] = field(factory=set)
@@ -78,6 +80,7 @@ class Window(Position):
     _weight: int = 0
     _emits: bool = False
     _emits_travel: bool = False
+    _awaited: bool = False
 
     def load_marks(self, ids: Sequence[bytes]) -> None:
         """These were done before, by an earlier owner."""
@@ -139,11 +142,14 @@ class Window(Position):
         if state is not None and len(state) > LIGHT:  # as many as may be there are within bounds, else
             self._weigh(len(state))
 
-    def add(self, effects: Sequence[Effect], *, emits: bool = False) -> None:
-        """What an event that is done now did beside it."""
+    def add(self, effects: Sequence[Effect], *, emits: bool = False, awaited: bool = False) -> None:
+        """What an event that is done now did beside it; `awaited`: somebody waits for it."""
         self._effects += effects
         self._emits = self._emits or emits
         self._weigh(sum(_size(effect) for effect in effects))
+        if awaited and not self._awaited:
+            self._awaited = self.dirty = True
+            self.on_awaited()
 
     def note(self, move: Move) -> None:
         self._effects.append(move)
@@ -174,7 +180,7 @@ class Window(Position):
         self._unmarked, self._below = {}, []
         self._effects, self._weight, self.is_full = [], 0, False
         self._emits, self._emits_travel = False, self._emits
-        self.dirty = False
+        self.dirty = self._awaited = False
         taken = self.cursor, self.count, carried  # before anything more leaves the log
         self.on_taken()
         return taken
