@@ -6,7 +6,6 @@ run again, operators, a processor that pauses. For these its runners come to res
 """
 
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -130,8 +129,8 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.turns.leave(lease)
         window.forget()
         await self._begin_term()
-        window.on_dirty = partial(self.committer.tell_nowait, Dirty(lease))
-        self.window.on_awaited = partial(self.committer.tell_nowait, Dirty(lease, is_awaited=True))
+        window.on_dirty = lambda: self.committer.tell_nowait(Dirty(lease))
+        self.window.on_awaited = lambda: self.committer.tell_nowait(Dirty(lease, is_awaited=True))
         self.window.on_taken = self._taken
         self.window.on_emitted = lambda: self.relay.tell_nowait(Deliver(lease.keys))
         self.feed = Feed(lease=lease, partition=self.ref, after=window.cursor)
