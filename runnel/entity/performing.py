@@ -152,7 +152,7 @@ class Performer:
                 effects.append(self._reminder(lane.key, name, pending[name]))
             elif pending.pop(name, None) is not None:
                 effects.append(acts.unwake(self.place.processor, lane.key, name))
-        self.window.add(effects, emits=bool(turn.emitted), awaited=bool(answers))
+        self.window.add(effects, emits=bool(turn.emitted))
         if pending != lane.reminders:
             lane.reminders = pending
             self.window.reminders.fresh[lane.key] = orjson.dumps(pending) if pending else None
@@ -205,7 +205,7 @@ class Performer:
         except Exception as error:
             log.info("an actor answers with an error", extra={**self.place.log_fields, "error": type(error).__name__})
             await self.restart(lane, error)
-            self.window.add([message.refusal(error)], awaited=True)
+            self.window.add([message.refusal(error)])
 
     def _is_late(self, xid: bytes, within: float) -> bool:
         """Whether nobody waits for the answer any more."""

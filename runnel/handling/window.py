@@ -142,12 +142,12 @@ class Window(Position):
         if state is not None and len(state) > LIGHT:  # as many as may be there are within bounds, else
             self._weigh(len(state))
 
-    def add(self, effects: Sequence[Effect], *, emits: bool = False, awaited: bool = False) -> None:
-        """What an event that is done now did beside it; `awaited`: somebody waits for it."""
+    def add(self, effects: Sequence[Effect], *, emits: bool = False) -> None:
+        """What an event that is done now did beside it."""
         self._effects += effects
         self._emits = self._emits or emits
         self._weigh(sum(_size(effect) for effect in effects))
-        if awaited and not self._awaited:
+        if not self._awaited and any(isinstance(effect, Answer) for effect in effects):
             self._awaited = self.dirty = True
             self.on_awaited()
 

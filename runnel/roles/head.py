@@ -66,8 +66,7 @@ class Head:
     def _park(self, entry: Entry) -> bool:
         if asks(entry[1]):  # nobody would wait for that long
             key = key_of(entry[1]).decode(errors="replace")
-            parked = KeyParked(f"key {key!r} is parked: its actor handles nothing for now")
-            self.window.add([refusal(entry[1], parked)], awaited=True)
+            self.window.add([refusal(entry[1], KeyParked(f"key {key!r} is parked: its actor handles nothing for now"))])
             self.lanes.withdraw(entry).holds -= 1
             self.window.finish(entry)
             return True
