@@ -133,8 +133,12 @@ class Status:
         return _oldest(each.oldest_age for each in self.processors)
 
 
-async def read_status(app: App) -> Status:
+async def read_status(app: App, link: Link | None = None) -> Status:
     """Read how all processors of an app stand, and which workers it has.
+
+    Args:
+        app: Which app.
+        link: To read with; None: one that is opened for it.
 
     Raises:
         ConfigurationError: A stream has other options on the server than here.
@@ -143,7 +147,9 @@ async def read_status(app: App) -> Status:
     store = await app.open()
     for declared in app.processors.values():
         await app.compare_stream(declared.stream)
-    link = store.link()
+    opened = store.link() if link is None else None
+    link = link or opened
+    assert link is not None
     try:
         processors = [
             ProcessorStatus(
@@ -159,7 +165,8 @@ async def read_status(app: App) -> Status:
         workers = workers_of(await link.call(membership.roll(app.keys)))
         processors = [evolve(each, paused=await _paused(app, link, each.processor, workers)) for each in processors]
     finally:
-        await link.close()
+        if opened is not None:
+            await opened.close()
     return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
 
 

@@ -1,0 +1,110 @@
+"""The partitions of all processors: who owns them, how far they are, and how fast they get along."""
+
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from runnel.operations.status import PartitionStatus, ProcessorStatus
+from runnel.telemetry.report import PartitionReport
+from runnel.view import words
+from runnel.view.model import Model
+from runnel.view.pages.page import Page, Row, Target, left, right
+
+
+def rows(model: Model) -> Iterable[Row]:
+    """A line each."""
+    return (_row(*each) for each in model.partitions())
+
+
+def standing(processor: ProcessorStatus, partition: PartitionStatus, report: PartitionReport | None) -> str:
+    """What a partition is at."""
+    if partition.stopped is not None:
+        return "quarantined"
+    if partition.owner is None:
+        return "unowned"
+    return "running" if report is None else report.state
+
+
+def _row(processor: ProcessorStatus, partition: PartitionStatus, report: PartitionReport | None) -> Row:
+    state = standing(processor, partition, report)
+    rate = 0.0 if report is None else report.rate
+    drained = partition.lag / rate if rate and partition.lag else None
+    owner = partition.owner or "-"
+    p99 = None if report is None else report.p99
+    error = partition.stopped or (None if report is None else report.error)
+    name = f"{processor.processor}/{partition.partition}"
+    return Row(
+        id=name,
+        cells=(
+            Text(name),
+            words.state(state),
+            words.lag(partition.lag),
+            words.age(partition.oldest_age),
+            words.rate(rate),
+            words.age(drained),
+            words.took(p99),
+            words.bad(partition.parked),
+            words.bad(partition.dead),
+            Text(owner, style="" if partition.owner else "red"),
+            words.number(partition.epoch),
+            Text(f"{partition.lease_left:.1f} s" if partition.owner else "-", style="dim"),
+            Text(partition.cursor or "-", style="dim"),
+            words.error(error),
+        ),
+        order=(
+            (processor.processor, partition.partition),
+            state,
+            partition.lag,
+            partition.oldest_age or 0.0,
+            rate,
+            drained or 0.0,
+            p99 or 0.0,
+            partition.parked,
+            partition.dead,
+            owner,
+            partition.epoch,
+            partition.lease_left,
+            partition.cursor or "",
+            error or "",
+        ),
+        target=Target(processor=processor.processor, partition=partition.partition, worker=partition.owner),
+        detail=(
+            ("processor", processor.processor),
+            ("stream", processor.stream),
+            ("partition", str(partition.partition)),
+            ("state", state),
+            ("owner", owner),
+            ("epoch", str(partition.epoch)),
+            ("lease left", f"{partition.lease_left:.1f} s"),
+            ("cursor", partition.cursor or "it never ran"),
+            ("lag", f"{partition.lag:,} of {partition.length:,} events in the log, {partition.added:,} ever sent"),
+            ("oldest", words.age(partition.oldest_age).plain),
+            ("rate", f"{rate:,.1f}/s"),
+            ("time to drain", words.age(drained).plain),
+            ("p50, p99", f"{words.took(None if report is None else report.p50).plain}, {words.took(p99).plain}"),
+            ("in hand", "-" if report is None else report.at or "-"),
+            ("parked", f"{partition.parked:,} events of {partition.parked_keys:,} keys"),
+            ("dead letters", f"{partition.dead:,}"),
+            ("workers lost at its next event", str(partition.crashes)),
+            ("runs alone", partition.suspect or "-"),
+            ("quarantined", partition.stopped or "no"),
+            ("last error", error or "-"),
+        ),
+    )
+
+
+PARTITIONS = Page(
+    name="partitions",
+    columns=[
+        *left("partition", "state"),
+        *right("lag", "oldest", "rate/s", "drains in", "p99", "parked", "dead"),
+        *left("owner"),
+        *right("epoch", "lease"),
+        *left("cursor", ""),
+    ],
+    rows=rows,
+    sort=2,
+    falling=True,
+    empty="the app has no processors",
+    about="partitions of each processor: lag (events not done), the age of the oldest, when they will be caught up",
+)
