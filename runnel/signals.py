@@ -25,6 +25,7 @@ BLOCKED = 1.0
 
 _code: int | None = None
 _before_words = b""
+_before_end: Callable[[], object] | None = None
 _prefix = "runnel: "
 
 
@@ -52,10 +53,10 @@ def prefix() -> str:
     return _prefix
 
 
-def write_first(data: bytes) -> None:
-    """What to write to the terminal when a signal ends the process at once: how to leave it as it was found."""
-    global _before_words
-    _before_words = data
+def write_first(data: bytes, restore: Callable[[], object] | None = None) -> None:
+    """What to do to the terminal when a signal ends the process at once: what to write, and how to leave it as it was found."""
+    global _before_words, _before_end
+    _before_words, _before_end = data, restore
 
 
 def interrupt() -> None:
@@ -124,6 +125,8 @@ class Received:
 def _end_blocked(number: int) -> None:
     """Not by way of what Python flushes or closes: the blocked handler may hold any lock."""
     said = f"{_prefix}ended at once: a handler blocks the event loop\n"
+    if _before_end is not None:
+        _before_end()
     for file, data in ((1, _before_words), (2, said.encode())):
         try:
             os.write(file, data)
@@ -133,6 +136,8 @@ def _end_blocked(number: int) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    if _before_end is not None:
+        _before_end()
     if _code is None:
         os.write(2, f"{_prefix}{_SAID[signal.Signals(number)]}\n".encode())
     for stream in (sys.stdout, sys.stderr):

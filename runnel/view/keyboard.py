@@ -89,12 +89,16 @@ class Keyboard:
 
     def close(self) -> None:
         """Leave the terminal as it was; harmless when called again."""
-        if self._saved is None:
-            return
+        if self._saved is not None:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            self.restore()
+
+    def restore(self) -> None:
+        """Leave the terminal as it was, but read on: for the end of the process, at which no loop can be asked."""
         saved, self._saved = self._saved, None
-        asyncio.get_running_loop().remove_reader(self._fd)
         try:
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, saved)
+            if saved is not None:
+                termios.tcsetattr(self._fd, termios.TCSANOW, saved)
         except (termios.error, OSError):
             pass  # the terminal is gone
 
