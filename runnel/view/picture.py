@@ -123,8 +123,7 @@ def _list(screen: Screen, rows: Sequence[Row], width: int, height: int) -> list[
     if not rows:
         return [Text(f"no row holds {here.filter!r}" if here.filter else page.empty, style="dim")]
     seen = rows[here.top : here.top + max(1, height - 1)]
-    lines = _columns(page, seen, rows, screen, width)
-    return lines
+    return _columns(page, seen, rows, screen, width)[-height:]
 
 
 def _columns(page: Page, seen: Sequence[Row], rows: Sequence[Row], screen: Screen, width: int) -> list[Text]:
