@@ -25,7 +25,7 @@ from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
 from runnel.roles.lease import Lease
 from runnel.roles.passing import Passing
-from runnel.roles.passivation import Passivation
+from runnel.roles.passivation import Passivation, pace
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.roles.relay import Deliver
 from runnel.roles.runners import Runners
@@ -136,7 +136,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.reader.tell_nowait(self.feed)
         if lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
-        self.set_timer(Sweep, Sweep(), min(self._entity.options.idle_timeout / 4, 60.0), repeat=True)
+        self.set_timer(Sweep, Sweep(), pace(self._entity.options.idle_timeout), repeat=True)
 
     async def _begin_term(self) -> None:
         """Learn what earlier owners have done above the cursor, and see to it that reminders and emitted events go on."""
