@@ -97,7 +97,10 @@ class Performer:
 
     async def restart(self, lane: Lane, error: Exception) -> None:
         """The event under way has failed: its actor goes, and the next one finds the state of before."""
-        await self._retire(lane, self.entity.on_restart, error)
+        if self.entity.on_restart is not None:
+            await self._retire(lane, self.entity.on_restart, error)
+        else:
+            await self._retire(lane, self.entity.on_stop)  # as the docstring of `on_restart` says
 
     async def passivate(self, lane: Lane) -> None:
         """The actor goes in order."""
