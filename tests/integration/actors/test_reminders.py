@@ -1,4 +1,7 @@
-"""Reminders come when they are due, never early, each once; they can be set anew and taken back."""
+"""Reminders come when they are due, never early, each once; they can be set anew and taken back.
+
+Time is let pass by a second more than they wait: "from now" is reckoned with a server's clock that is never behind its own.
+"""
 
 import asyncio
 from datetime import UTC, datetime
@@ -25,7 +28,7 @@ async def test_it_comes_after_its_time_and_not_before() -> None:
         await t.drained()
         await t.advance(29)
         assert it.notes == ["a:60", "b:30"]
-        await t.advance(1)
+        await t.advance(2)
         assert it.notes[2:] == ["b:later"]
         await t.advance(30)
         assert it.notes[2:] == ["b:later", "a:later"]
@@ -88,7 +91,7 @@ async def test_one_of_the_same_name_replaces_it_and_others_stay() -> None:
         await t.drained()
         await t.advance(15)
         assert sorted(it.notes[3:]) == ["a:y10", "a:y20", "b:x", "b:y10"]
-        await t.advance(5)
+        await t.advance(6)
         assert it.notes[-1] == "a:x"
         assert it.notes.count("a:x") == 1
 
@@ -101,10 +104,10 @@ async def test_one_that_is_cancelled_does_not_come() -> None:
     async with TestApp(it.app) as t:
         await it.send(*steps("ab", [1]), *steps("a", [2], "cancel"), *steps("c", [2], "cancel"))
         await t.drained()
-        await t.advance(10)
+        await t.advance(11)
         assert it.notes[4:] == ["b:x"]
         await it.send(*steps("a", [3]))
-        await t.advance(10)
+        await t.advance(11)
         assert it.notes[5:] == ["a:3", "a:x"]
 
 
@@ -145,7 +148,7 @@ async def test_one_that_is_in_the_log_already_is_taken_back_or_set_anew(again: b
         await t.drained()
         await it.send(*steps("a", [2]))
         await wait_until(lambda: it.notes == ["a:1", "a:2"])
-        it.app.due_times.advance(10)
+        it.app.due_times.advance(11)
         log = it.stream.partitions[0].log
         await wait_until(lambda: length(it.app, log, 3), what="the reminder is in the log")
         go.set()
@@ -180,7 +183,7 @@ async def test_those_of_two_kinds_of_actors_do_not_meet() -> None:
     async with TestApp(it.app) as t:
         await it.send(*steps("a", [1]))
         await t.drained()
-        await t.advance(10)
+        await t.advance(11)
         assert (it.notes, other.notes) == (["a:1", "a:x"], ["a:1"])
-        await t.advance(10)
+        await t.advance(11)
         assert (it.notes, other.notes) == (["a:1", "a:x"], ["a:1", "a:x"])
