@@ -100,3 +100,16 @@ async def send_slowly(stream: Stream[Step], keys: list[str]) -> None:
     for n in range(20, 30):
         await stream.send(*steps(keys, [n]))
         await asyncio.sleep(0.01)
+
+
+async def test_marks_of_events_that_are_not_in_the_log_any_more_do_not_stay(valkey: Server, tmp_path: Path) -> None:
+    it = bank(valkey.url, tmp_path)
+    await it.stream.send(*steps("a", range(4)))
+    keys = it.stream.partitions[0]
+    with valkey.client() as redis:
+        second = redis.xrange(keys.log.decode())[1][0]
+        redis.sadd(keys.done("Teller").decode(), "1-0", second)  # never there, and dropped
+        redis.xdel(keys.log.decode(), second)
+    async with working(it.app):
+        await all_done(valkey, it.stream, "Teller")
+    assert it.begun("second") == ["a 0", "a 2", "a 3"]
