@@ -108,6 +108,9 @@ def shop(server: Server, name: str = "shop", *, partitions: int = 2, **options: 
             self.remind("never", after=0)
             fails(question.how)
 
+        def on_reminder(self, name: str) -> None:
+            raise AssertionError("what has failed has left no reminder")
+
     return Shop(app, paid, Account, gate, handled)
 
 
