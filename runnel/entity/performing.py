@@ -31,7 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class Undecodable(RecordError):
-    """The event cannot be decoded: it fails, and is not tried again."""
+    """The event cannot be decoded: it fails, and is not tried again. Raised from the error that says why."""
+
+
+def as_told(error: Exception) -> Exception:
+    """An error as people are told it: that an event cannot be decoded is no other error for actors than for others."""
+    return error.__cause__ if isinstance(error, Undecodable) and isinstance(error.__cause__, Exception) else error
 
 
 @define(eq=False)
@@ -87,7 +92,7 @@ class Performer:
         if self.entity.is_async:
             await self.entity.receive(actor, record)
         else:
-            await self._in_thread(self.entity.receive, actor, record)
+            await self._call(lane, self.entity.receive, actor, record)
         self.keep(lane, actor)
 
     async def restart(self, lane: Lane, error: Exception) -> None:
@@ -108,7 +113,7 @@ class Performer:
         if entity.state is not None:
             actor._state = entity.state.load(lane.state)  # type: ignore[attr-defined]
         if entity.on_start is not None:
-            await self._in_thread(entity.on_start, actor)
+            await self._call(lane, entity.on_start, actor)
         lane.actor = actor
         return actor
 
@@ -117,15 +122,15 @@ class Performer:
         if actor is None or hook is None:
             return
         try:
-            await self._in_thread(hook, actor, *args)
+            await self._call(lane, hook, actor, *args)
         except Exception as error:
             fields = {**self.place.log_fields, "key": actor.key, "hook": hook.__name__}
             log.warning("hook of an actor failed", extra=fields, exc_info=error)
 
-    async def _in_thread(self, function: Hook, *args: Any) -> Any:
+    async def _call(self, lane: Lane, function: Hook, *args: Any) -> Any:
         """Call it: in a thread, unless it is `async def`."""
         place = self.place
-        return await call(partial(function, *args), f"{place.processor}/{place.partition}")
+        return await call(partial(function, *args), f"{place.processor}/{place.partition}", partial(setattr, lane, "thread"))
 
     # ── what it did ──
 
@@ -187,7 +192,7 @@ class Performer:
                 await self._answer(lane, actor, found)
             return
         if isinstance(found, Message):
-            await self._in_thread(found.method.function, actor, found.value)
+            await self._call(lane, found.method.function, actor, found.value)
         else:
             await self._remind(lane, actor, found)
         self.keep(lane, actor)
@@ -197,12 +202,12 @@ class Performer:
         if lane.reminders.get(reminder.name) != reminder.due or self.entity.on_reminder is None:
             return
         actor._now.cancel_reminder(reminder.name)  # unless the handler sets it again
-        await self._in_thread(self.entity.on_reminder, actor, reminder.name)
+        await self._call(lane, self.entity.on_reminder, actor, reminder.name)
 
     async def _answer(self, lane: Lane, actor: Context, message: Message) -> None:
         """Whatever comes of it is the answer: an error too, and then it has changed nothing."""
         try:
-            value = await self._in_thread(message.method.function, actor, message.value)
+            value = await self._call(lane, message.method.function, actor, message.value)
             answer = message.answer(value)
             self.keep(lane, actor, answer)
         except Exception as error:
