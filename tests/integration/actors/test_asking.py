@@ -108,6 +108,9 @@ def shop(server: Server, name: str = "shop", *, partitions: int = 2, **options: 
             self.remind("never", after=0)
             fails(question.how)
 
+        async def on_reminder(self, name: str) -> None:
+            handled.append(name)
+
     return Shop(app, paid, Account, gate, handled)
 
 
@@ -174,6 +177,7 @@ async def test_an_error_travels_back_and_the_actor_is_as_before(
         assert caught.value.__notes__ == ["actor 'Account' of key 'ada' has answered with this; it has changed nothing"]
         assert await s.account.ask("ada", Total()) == 3
         assert await s.account.state_of("ada") == Balance(total=3, seen=[3])
+        assert s.handled == ["ada"]
 
 
 async def test_a_thousand_ask_at_once(valkey: Server) -> None:
