@@ -174,6 +174,19 @@ async def test_who_is_cancelled_leaves_the_others_their_answers(valkey: Server) 
         assert await asyncio.gather(*others) == [0, 0, 0]
 
 
+async def test_who_waits_when_the_app_is_closed_is_told_and_sends_nothing_any_more(valkey: Server) -> None:
+    s = shop(valkey)
+    await s.app.asker_for(s.paid)  # so that all tasks below come as far as they can at once
+    waiting = [asyncio.create_task(s.account.ask("ada", Total())) for _ in range(510)]
+    log = s.paid.partitions[s.paid.hash("ada")].log.decode()
+    with valkey.client() as redis:
+        await wait_until(lambda: redis.xlen(log) == 500)  # more are not asked at once
+        await s.app.close()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {str(each) for each in ended} == {"the app was closed before the actor answered"}
+        assert redis.xlen(log) == 500
+
+
 # ── servers and connections ──
 
 
