@@ -12,9 +12,7 @@ from benchmarks.result import Goal, Result
 def test_benchmarks_print_a_table_and_write_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
 
-    only = [word for name in ("send", "process", "delayed", "ask") for word in ("--only", name)]
-
-    assert main(["--tiny", *only, "--json", str(file)]) == 0
+    assert main(["--tiny", "--only", "send", "--only", "process", "--only", "delayed", "--json", str(file)]) == 0
 
     written = json.loads(file.read_text())
     by_name = {result["name"]: result for result in written["results"]}
