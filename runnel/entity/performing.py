@@ -136,17 +136,20 @@ class Performer:
 
     def keep(self, lane: Lane, actor: Context, answer: Answer | None = None) -> None:
         """Note what the event did; nothing, if any of it cannot be stored."""
+        stored = lane.state
         if self._dumps is not None:
             if (state := actor._state) is not None:  # type: ignore[attr-defined]
-                stored: bytes | None = self._dumps(state)
+                stored = self._dumps(state)
+                if lane.state is None and stored == self._first:
+                    stored = None
             else:
                 stored, actor._state = None, self._initial()  # type: ignore[attr-defined]
-            if stored != lane.state and not (lane.state is None and stored == self._first):
-                lane.state = stored
-                self.window.save(lane.key, stored)
         if actor._turn is not None or answer is not None:
             turn, actor._turn = actor._turn, None
             self._keep_turn(lane, turn or Turn(), () if answer is None else (answer,))
+        if stored != lane.state:  # last, since all above may fail
+            lane.state = stored
+            self.window.save(lane.key, stored)
 
     def _keep_turn(self, lane: Lane, turn: Turn, answers: tuple[Effect, ...]) -> None:
         effects: list[Effect] = [*map(acts.emit, turn.emitted), *answers]
@@ -157,10 +160,10 @@ class Performer:
                 effects.append(self._reminder(lane.key, name, pending[name]))
             elif pending.pop(name, None) is not None:
                 effects.append(acts.unwake(self.place.processor, lane.key, name))
-        self.window.add(effects, emits=bool(turn.emitted))
         if pending != lane.reminders:
+            self.window.pend(lane.key, orjson.dumps(pending) if pending else None)
             lane.reminders = pending
-            self.window.reminders.fresh[lane.key] = orjson.dumps(pending) if pending else None
+        self.window.add(effects, emits=bool(turn.emitted))
 
     def _reminder(self, key: bytes, name: str, due: int) -> Effect:
         processor = self.place.processor

@@ -304,6 +304,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         elif key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
             await self.runners.quiet()
             await self.solo.replay(key)
+            await self._admit()
         elif parking.is_full:
             await self._wait_for_room()
         else:

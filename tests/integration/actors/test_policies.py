@@ -144,7 +144,7 @@ def error(failure: str, shape: str) -> str:
     said = {
         "exception": "ValueError: exception",
         "on_start": "ValueError: on_start",
-        "too long": "TimedOut: took longer than 0.3 s",
+        "too long": "TimedOut: took longer than 0.6 s",
         "cancelled": "RuntimeError: ",
         "exit": "RuntimeError: ",
         "state": "RecordError: ",
