@@ -243,7 +243,7 @@ async def test_a_worker_that_halts_loses_nothing_and_the_next_one_does_nothing_t
         async with working(first.app) as worker:
             await wait_until(lambda: worker.stopping)
     now = held(valkey, first.steps, case.name)
-    check_traces(case, "exception", [0], now, emitted(valkey, first) if "class" in shape else {(case.name, "exception"): [0]})
+    check_traces(case, "exception", [0], now, {(case.name, "exception"): [0]})  # it may not be delivered yet
     second.mended = True
     second.done[case.name] += first.done[case.name]
     async with working(second.app):
