@@ -60,6 +60,7 @@ class Window(Position):
         knows_marks: Whether it was told what earlier owners have done above the cursor.
         on_taken: Called when a commit has taken up what was to be committed.
         on_emitted: Called when events that were emitted are in the outbox.
+        on_awaited: Called when somebody waits for what is to be committed.
     """
 
     above: set[bytes] = field(factory=set)
@@ -69,6 +70,7 @@ class Window(Position):
     knows_marks: bool = False
     on_taken: Callable[[], None] = lambda: None
     on_emitted: Callable[[], None] = lambda: None
+    on_awaited: Callable[[], None] = lambda: None
     _unmarked: dict[bytes, None] = field(factory=dict)
     """Those of `above` that no commit has marked."""
     _marked: set[bytes] = field(factory=set)
@@ -81,6 +83,7 @@ class Window(Position):
     _weight: int = 0
     _emits: bool = False
     _emits_travel: bool = False
+    _awaited: bool = False
 
     def load_marks(self, ids: Sequence[bytes]) -> None:
         """These were done before, by an earlier owner."""
@@ -173,6 +176,9 @@ class Window(Position):
         self._effects += effects
         self._emits = self._emits or emits
         self._weigh(sum(_size(effect) for effect in effects))
+        if not self._awaited and any(isinstance(effect, Answer) for effect in effects):
+            self._awaited = self.dirty = True
+            self.on_awaited()
 
     def note(self, move: Move) -> None:
         self._effects.append(move)
@@ -205,7 +211,7 @@ class Window(Position):
         self._unmarked, self._below = {}, []
         self._effects, self._weight, self.is_full = [], 0, False
         self._emits, self._emits_travel = False, self._emits
-        self.dirty = False
+        self.dirty = self._awaited = False
         taken = self.cursor, self.count, carried  # before anything more leaves the log
         self.on_taken()
         return taken

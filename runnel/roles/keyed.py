@@ -122,15 +122,15 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.solo = Solo(lease, window, lanes, *parts, self._wait, self._more)
 
     async def on_start(self) -> None:
-        lease, window = self.lease, self.lease.position
         self._put_together()
+        lease, window = self.lease, self.window
         self.passing.end_replay()
         self.turns.leave(lease)
         window.forget()
         await self._begin_term()
         window.on_dirty = lambda: self.committer.tell_nowait(Dirty(lease))
-        self.window.on_taken = self._taken
-        self.window.on_emitted = lambda: self.relay.tell_nowait(Deliver(lease.keys))
+        window.on_awaited = lambda: self.committer.tell_nowait(Dirty(lease, is_awaited=True))
+        window.on_taken, window.on_emitted = self._taken, lambda: self.relay.tell_nowait(Deliver(lease.keys))
         self.feed = Feed(lease=lease, partition=self.ref, after=window.cursor)
         self.reader.tell_nowait(self.feed)
         if lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
