@@ -181,7 +181,7 @@ async def test_an_actor_that_is_just_going_is_waited_for(valkey: Server) -> None
 
 WORKER = """
 import os, signal, sys
-from runnel import Actor, App, Record
+from runnel import Actor, App, Record, RetryLater
 from runnel.worker import Worker
 from tests.integration.actors.support import Step
 
@@ -196,6 +196,8 @@ class Till(Actor[Step, Seen]):
     async def receive(self, step):
         if step.do == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if step.do == "wait":
+            raise RetryLater(after=3600)
         self.state.numbers += f"{step.number} "
 
 Worker(app).start()
@@ -233,3 +235,21 @@ async def test_an_event_that_kills_its_worker_is_parked_in_the_end_and_all_else_
     assert till.parked() == ["a2", "a3", "a4"]
     assert till.remembered("a") == [0, 1]
     assert till.remembered("b") == [0, 1, 3, 4]
+
+
+async def test_what_a_worker_had_done_out_of_order_when_it_was_killed_is_not_done_again(valkey: Server, tmp_path: Path) -> None:
+    till = Till(valkey, lambda step: None)
+    await till.stream.send(*steps("a", [0], do="wait"), *steps("ab", [1]), *steps("bc", range(2, 20)))
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    process = start(script, valkey.url)
+    try:
+        await wait_until(lambda: len(held(valkey, till.stream, "till").marks) == 37, 20, what="all other keys are done")
+    finally:
+        process.kill()
+        process.wait()
+    async with working(till.app):
+        await till.committed()
+    assert till.begun == [("a", 0), ("a", 1)]
+    assert till.remembered("b") == [1, *range(2, 20)]
+    assert till.remembered("c") == list(range(2, 20))

@@ -156,6 +156,52 @@ async def test_a_worker_that_halts_does_not_wait_for_ever_for_another_handler(va
     assert held(valkey, stream, "till").cursor == "0-0"
 
 
+async def test_a_hook_that_fails_in_any_way_fails_nothing_else(valkey: Server) -> None:
+    app, stream = make_app(valkey)
+    restarted = list[str]()
+
+    @app.actor(stream, name="till", exception_policy=ExceptionPolicy.IGNORE)
+    class Till(Actor[Step, Seen]):
+        async def receive(self, step: Step) -> None:
+            self.state.numbers += f"{step.number} "
+            if step.do:
+                raise ValueError(step.do)
+
+        async def on_restart(self, error: Exception) -> None:
+            restarted.append(str(error))
+            match str(error):
+                case "cancel":
+                    raise asyncio.CancelledError
+                case "exit":
+                    raise SystemExit(1)
+            raise error
+
+    async with working(app) as worker:
+        for number, do in enumerate(["", "cancel", "exit", "fail", ""]):
+            await stream.send(Step(key="a", number=number, do=do))
+        await all_done(valkey, stream, "till")
+        assert restarts(worker) == 0
+    assert restarted == ["cancel", "exit", "fail"]
+    assert remembered(valkey, stream, "a") == '{"numbers":"0 4 "}'
+
+
+async def test_a_handler_that_blocks_the_event_loop_for_longer_than_the_lease_keeps_it(valkey: Server) -> None:
+    app, stream = make_app(valkey)
+    begun = list[int]()
+
+    def handle(step: Step) -> None:
+        begun.append(step.number)
+        if step.number == 1:
+            time.sleep(0.6)
+
+    actor_of(app, stream, handle, key_concurrency=4, lock_expiry=0.3)
+    async with working(app) as worker:
+        await stream.send(*steps("ab", range(3)))
+        await all_done(valkey, stream, "till")
+        assert restarts(worker) == 0
+    assert sorted(begun) == [0, 0, 1, 1, 2, 2]
+
+
 # ── tried again ──
 
 
