@@ -7,29 +7,11 @@ from typing import Any
 import pytest
 
 from runnel import Actor, CircuitBreaker, Reject, RetryLater
-from runnel.errors import StoreUnavailable
 from runnel.roles.keyed import KeyedPartition
-from runnel.store.link import Link
 from tests.integration.actors.support import Step, all_done, details, held, make_app, steps, working
 from tests.integration.actors.test_failing import Seen, actor_of, remembered, restarts
 from tests.servers import Server
 from tests.support import wait_until
-
-
-@pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Command → how often it fails from now on, as if the server were away."""
-    command, failures = Link.command, dict[str, int]()
-
-    async def unreliable(self: Link, *args: Any, **options: Any) -> Any:
-        if failures.get(args[0]):
-            failures[args[0]] -= 1
-            raise StoreUnavailable("away")
-        return await command(self, *args, **options)
-
-    monkeypatch.setattr(Link, "command", unreliable)
-    return failures
-
 
 # ── nearly all fails ──
 

@@ -218,3 +218,23 @@ async def test_parked_events_that_fail_under_another_policy_go_where_it_says(val
 def released(till: Till) -> Any:
     with till.server.client() as client:
         return client.smembers(till.stream.partitions[0].released_keys("till").decode())
+
+
+@pytest.mark.parametrize("command", ["XRANGE", "HMGET"])
+async def test_a_server_that_is_away_when_a_key_is_to_run_again_costs_nothing(
+    valkey: Server, failing: dict[str, int], command: str
+) -> None:
+    """What is parked cannot be read, or the state."""
+    broken = [True]
+    till = Till(valkey, fails(broken), park_retry=ParkRetry(backoff=0.02, max_backoff=0.02), idle_timeout=0.02)
+    async with working(till.app) as worker:
+        await till.stream.send(*steps("a", [0]), *steps("a", [1], do="fail"), *steps("ab", [2]))
+        await wait_until(lambda: till.begun_of("a").count(1) == 2)
+        await wait_until(lambda: not details(worker, "till")["active"])
+        failing[command] = 2
+        broken.clear()
+        await till.nothing_parked()
+        assert not failing[command]
+        assert details(worker, "till")["parked"] == 0
+    assert till.remembered("a") == [0, 1, 2]
+    assert till.begun_of("b") == [2]
