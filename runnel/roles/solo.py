@@ -1,4 +1,4 @@
-"""What a partition of actors does one by one, while its runners rest: events that may kill the worker, and parked ones.
+"""What a partition of actors does one by one: events that may kill the worker, while its runners rest, and parked ones.
 
 Part of the partition actor, by which it is called.
 """
