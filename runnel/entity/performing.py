@@ -4,6 +4,7 @@ What an event does is collected, and noted in the partition's window at once whe
 leaves nothing. It moves nothing itself: its caller marks the event done in the same turn of the event loop.
 """
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
@@ -126,7 +127,10 @@ class Performer:
             return
         try:
             await self._call(lane, hook, actor, *args)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is meant for the task
             fields = {**self.place.log_fields, "key": actor.key, "hook": hook.__name__}
             log.warning("hook of an actor failed", extra=fields, exc_info=error)
 

@@ -2,7 +2,7 @@
 
 It gets batches from the reader, takes them in hand (admission.py) and puts them before its runners (runners.py); what is done
 goes to the committer, with all that it did. It looks after what is not the ordinary: events that may kill the worker, keys that
-run again, operators, a processor that pauses. For these its runners come to rest, and it has events handled itself, one by one.
+run again, operators, a processor that pauses. Then its runners rest (not beside a key that runs again), and it handles singly.
 """
 
 from collections.abc import Callable, Coroutine
@@ -304,6 +304,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         elif key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
             await self.runners.quiet()
             await self.solo.replay(key)
+            await self._admit()
         elif parking.is_full:
             await self._wait_for_room()
         else:
