@@ -302,6 +302,7 @@ async def test_deleting_says_what_goes_with_the_actors(bank: Bank) -> None:
     keys = bank.place("ada")
     with bank.server.client() as redis:
         redis.xadd(keys.outbox("Account").decode(), {"~target": '["copies", 0, 9, "block"]', "data": "{}", "~key": "ada"})
+        assert "1 actor with a state, 1 emitted event on the way" in (await bank.run("status", "bank:app")).out
         plan = await bank.run("processor", "delete", "bank:Account")
         assert "Drops the state of 1 key and the reminders of 1 key" in plan.out
         assert "1 emitted event on the way to other partitions: dropped" in plan.out
