@@ -51,11 +51,16 @@ def _resident(path: str, processor: str, lane: Lane, lanes: Lanes, runners: Runn
         state=_state(lane, lanes, runners),
         mailbox_depth=lane.holds - (lane.at is not None and lane.at is not GOING),
         mailbox_capacity=WIDEST,
-        restarts=lane.failures,
         last_error=None if failed is None else f"{type(failed[1]).__name__}: {failed[1]}"[:200],
-        details={"parked": True} if lane.key in lanes.parking.keys else {},
+        details=_details(lane, lanes),
         is_resident=True,
     )
+
+
+def _details(lane: Lane, lanes: Lanes) -> dict[str, object]:
+    """What is out of the ordinary. That it begins anew after a failure is its event's, no actor of the kernel has restarted."""
+    failures: dict[str, object] = {"failures": lane.failures} if lane.failures else {}
+    return failures | ({"parked": True} if lane.key in lanes.parking.keys else {})
 
 
 def _state(lane: Lane, lanes: Lanes, runners: Runners) -> State:

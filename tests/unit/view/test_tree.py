@@ -79,10 +79,10 @@ def lane(key: str, **values: Any) -> ActorSnapshot:
 
 
 def test_the_busiest_actors_have_a_line_below_their_partition() -> None:
-    ada = lane("ada", state=State.RUNNING, mailbox_depth=3, mailbox_capacity=1_024, restarts=2)
+    ada = lane("ada", state=State.RUNNING, mailbox_depth=3, mailbox_capacity=1_024, details={"failures": 2})
     text = shown(worker(keyed(0, ada, lane("bob", state=State.WAITING))))
     first, second = text.splitlines()[-2:]
-    for part in ("├ ada", "running", "3/1024", "2"):
+    for part in ("├ ada", "running", "3/1024", "failures 2"):
         assert part in first
     assert "└ bob" in second
     assert "waiting" in second
