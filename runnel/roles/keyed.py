@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from runnel.actors import Actor, ActorRef, ActorStopping
+from runnel.actors import Actor, ActorRef, ActorSnapshot, ActorStopping
 from runnel.clock import DueTimes
 from runnel.entity.context import Place
 from runnel.entity.declaration import Entity
@@ -29,6 +29,7 @@ from runnel.roles.passing import Passing
 from runnel.roles.passivation import Passivation, pace
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.roles.relay import Deliver
+from runnel.roles.residents import busiest, counts
 from runnel.roles.runners import Runners
 from runnel.roles.solo import Solo
 from runnel.store.keys import AppKeys
@@ -185,15 +186,13 @@ class KeyedPartition(Actor[KeyedMessage]):
             "done": self.lease.done,
             "cursor": window.cursor.decode(),
             "count": window.count,
-            "buffered": window.left,
-            "ahead": len(window.above),
-            "active": len(self.lanes.by_key),
-            "running": self.runners.running,
-            "retries": self.runners.retries,
-            "passivated": self.passivation.passivated,
+            **counts(window, self.lanes, self.runners, self.passivation),
             **self.passing.statistics(),
             **self.care.statistics(),
         }
+
+    def residents(self) -> list[ActorSnapshot]:
+        return busiest(self.ref.path, self.lease.processor.options.name, self.lanes, self.runners)
 
     @property
     def _entity(self) -> Entity:
