@@ -14,7 +14,7 @@ from attrs import field, frozen
 from tests.chaos.bank.app import DEBIT, Transfer
 from tests.chaos.bank.world import Bank, keys, opened
 from tests.chaos.checks import ended_otherwise
-from tests.chaos.directed import ids, stood
+from tests.chaos.directed import PATIENCE, ids, stood
 from tests.support import wait_until
 
 ACCOUNTS = 10
@@ -43,12 +43,12 @@ async def number(bank: Bank) -> None:
     gate = bank.gates[life.name]
     gate.keep_next_request(of_commits)
     await bank.send(transfers(2))
-    await wait_until(lambda: gate.late, what="a commit is kept back")
+    await wait_until(lambda: gate.late, PATIENCE, "a commit is kept back")
     await bank.settled()
     await bank.send(transfers(3))
     await bank.settled()
     gate.let_go()
-    await wait_until(lambda: gate.late_replies, what="it arrived late")
+    await wait_until(lambda: gate.late_replies, PATIENCE, "it arrived late")
     await bank.send(transfers(4, source=2))
     await bank.settled()
 
@@ -61,7 +61,7 @@ async def history(bank: Bank) -> None:
     await bank.pair.in_step()
     bank.pair.sever()
     await bank.send(transfers(3, 4), ids(range(3, 5)))
-    await wait_until(lambda: debiting(bank), what="it is at the one that holds")
+    await wait_until(lambda: debiting(bank), PATIENCE, "it is at the one that holds")
     await bank.promote()
     await bank.send(transfers(5, 6), ids(range(3, 5)))
     bank.let_go()
@@ -79,13 +79,13 @@ async def nonce(bank: Bank) -> None:
     bank.pair.sever()
     await bank.send(transfers(1, 2), ids(range(1, 3)))
     _, first = await bank.hire(lock_expiry=60.0, fail_points=True, crash="before commit", signal="SIGSTOP")
-    await wait_until(lambda: first.stopped, what="the first owner is stopped with its first commit in hand")
+    await wait_until(lambda: first.stopped, PATIENCE, "the first owner is stopped with its first commit in hand")
     await bank.promote()
     await bank.send(transfers(5, 6), ids(range(1, 3)))
     second = await bank.hire(hold=5)  # comes now: the new server has never heard of the first, which is not waited for
-    await wait_until(lambda: debiting(bank), what="the second owner is at the one that holds")
+    await wait_until(lambda: debiting(bank), PATIENCE, "the second owner is at the one that holds")
     first.signal(Signals.SIGCONT)
-    await wait_until(lambda: stood(first), what="the first owner's commit is answered")
+    await wait_until(lambda: stood(first), PATIENCE, "the first owner's commit is answered")
     bank.kill(second)
     bank.let_go()
     await bank.settled()
@@ -98,7 +98,7 @@ async def mark(bank: Bank) -> None:
     first = await bank.hire(hold=1)
     at = keys("deposits", 0)
     with bank.pair.primary.client() as client:
-        await wait_until(lambda: client.xlen(at.log.decode()), what="the second one is done")
+        await wait_until(lambda: client.xlen(at.log.decode()), PATIENCE, "the second one is done")
     bank.kill(first)
     bank.let_go()
     await bank.hire()
@@ -113,7 +113,7 @@ async def relayed(bank: Bank) -> None:
     gate = bank.gates[life.name]
     gate.lose_next_reply(of_deliveries)
     await bank.send(transfers(2))
-    await wait_until(lambda: gate.lost, what="the reply to a delivery is lost")
+    await wait_until(lambda: gate.lost, PATIENCE, "the reply to a delivery is lost")
     await bank.settled()
 
 
