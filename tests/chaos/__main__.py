@@ -3,7 +3,7 @@
 A round that fails is printed with its seed and its timeline, and its files (the ledger, what each worker logged) stay.
 `--seed S --rounds 1` has the timeline of seed S come again. `--parking`: rounds with keys that are parked and released.
 `--bank`: rounds with actors, so many `--transfers` each; the books are audited at the end.
-`--without GUARD` takes a guard out: then the accident that it prevents must happen, which is tried first.
+`--without GUARD` takes a guard out: then the accident that it prevents, which is tried first, must happen.
 """
 
 import argparse
@@ -42,6 +42,8 @@ def main() -> None:
     kind.add_argument("--bank", action="store_true", help="rounds with actors, whose books are audited")
     parser.add_argument("--transfers", type=int, default=0, help="with --bank: in each round; no server fails then")
     options = parser.parse_args()
+    if options.without and options.without not in (bank_directed if options.bank else directed).SCENARIOS:
+        parser.error(f"--without {options.without}: no accident of it is known {'with' if options.bank else 'but with'} --bank")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # in the background, too: it has processes to end
     logging.getLogger("runnel").setLevel(logging.ERROR)  # what the senders meet is meant to be there
