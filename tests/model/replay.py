@@ -106,7 +106,7 @@ class Walk:
             Renew(server.epoch, server.nonce),
             Release(server.epoch - 1, server.nonce),
             Suspect(server.epoch, server.nonce, server.last_id),
-            Commit(server.epoch, server.nonce, server.grant, number, server.cursor + 1, (), ()),
+            Commit(server.epoch, server.nonce, server.grant, number, server.cursor, (), ()),
             *([Acquire(world.next_nonce, world.next_grant)] if server.held else ()),
         ]
         # A cursor behind the last entry is never reset to: it would pass over what is yet to come.
