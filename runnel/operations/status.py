@@ -1,6 +1,7 @@
 """How an app stands: for each processor and partition who owns it, and how far behind it is. Reads, changes nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import orjson
@@ -51,6 +52,10 @@ class PartitionStatus:
     """The event that runs alone for it, by its id in the log; None: none does."""
     stopped: str | None
     """Why it is quarantined; None: it is not."""
+    states: int
+    """How many actors remember something."""
+    emitted: int
+    """How many events that actors emitted are not delivered yet."""
 
 
 @frozen(kw_only=True)
@@ -82,6 +87,16 @@ class ProcessorStatus:
     def dead(self) -> int:
         """Dead letters of all partitions."""
         return sum(each.dead for each in self.partitions)
+
+    @property
+    def states(self) -> int:
+        """Actors that remember something, in all partitions."""
+        return sum(each.states for each in self.partitions)
+
+    @property
+    def emitted(self) -> int:
+        """Events that actors emitted and that are not delivered yet, from all partitions."""
+        return sum(each.emitted for each in self.partitions)
 
     @property
     def quarantined(self) -> int:
@@ -134,11 +149,7 @@ class Status:
 
 
 async def read_status(app: App, link: Link | None = None) -> Status:
-    """Read how all processors of an app stand, and which workers it has.
-
-    Args:
-        app: Which app.
-        link: To read with; None: one that is opened for it.
+    """Read how all processors stand, and which workers there are, over this link or one that is opened for it.
 
     Raises:
         ConfigurationError: A stream has other options on the server than here.
@@ -147,10 +158,9 @@ async def read_status(app: App, link: Link | None = None) -> Status:
     store = await app.open()
     for declared in app.processors.values():
         await app.compare_stream(declared.stream)
-    opened = store.link() if link is None else None
-    link = link or opened
-    assert link is not None
-    try:
+    async with AsyncExitStack() as stack:
+        if link is None:
+            stack.push_async_callback((link := store.link()).close)
         processors = [
             ProcessorStatus(
                 processor=name,
@@ -164,9 +174,6 @@ async def read_status(app: App, link: Link | None = None) -> Status:
         ]
         workers = workers_of(await link.call(membership.roll(app.keys)))
         processors = [evolve(each, paused=await _paused(app, link, each.processor, workers)) for each in processors]
-    finally:
-        if opened is not None:
-            await opened.close()
     return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
 
 
@@ -224,6 +231,8 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         crashes=seen.crashes,
         suspect=seen.suspect,
         stopped=seen.stopped,
+        states=seen.states,
+        emitted=seen.emitted,
     )
 
 
@@ -300,6 +309,8 @@ def _totals(status: ProcessorStatus) -> dict[str, Any]:
         "workers": status.owners,
         "parked": status.parked,
         "dead": status.dead,
+        "states": status.states,
+        "emitted": status.emitted,
         "quarantined": status.quarantined,
         "paused": dict(status.paused),
     }

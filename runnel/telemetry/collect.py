@@ -27,7 +27,7 @@ MOST_ACTORS, MOST_BROTHERS, MOST_PARTITIONS, MOST_KEYS = 300, 64, 512, 50
 """Of how many a report tells, at most: the busiest."""
 
 PARTITIONS = ("Partition", "KeyedPartition")
-SUPERVISOR, KEY = "ProcessorSupervisor", "Key"
+SUPERVISOR = "ProcessorSupervisor"
 """Kinds of actors that stand for something of the user's."""
 
 Counts = Sequence[int]
@@ -132,7 +132,7 @@ class Collector:
             rate=round(self._seen[actor.path].rate, 1),
             commits=committed,
             retries=sum(_number(each, "retries") for each in partitions),
-            restarts=sum(each.restarts for each in below),
+            restarts=sum(each.restarts for each in below if not each.is_resident),
             active=sum(_number(each, "active") for each in partitions),
             passivated=sum(_number(each, "passivated") for each in partitions),
             mailbox=max((each.mailbox_depth for each in partitions), default=0),
@@ -225,16 +225,16 @@ def _keys(supervisors: Iterable[ActorSnapshot]) -> list[KeyReport]:
         KeyReport(
             processor=str(supervisor.details.get("~processor", supervisor.name)),
             partition=int(partition.name.partition(".")[0]),
-            key=str(key.details.get("~key", key.name)),
+            key=key.name,
             state=standing(key),
             waiting=key.mailbox_depth,
-            failures=_number(key, "failures"),
+            failures=key.restarts,
         )
         for supervisor in supervisors
         for partition in supervisor.children
         if partition.kind in PARTITIONS
         for key in partition.children
-        if key.kind == KEY
+        if key.is_resident
     ]
     return sorted(found, key=lambda each: -each.waiting)[:MOST_KEYS]
 

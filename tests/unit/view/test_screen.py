@@ -41,6 +41,8 @@ def partition(number: int, **values: Any) -> PartitionStatus:
         "parked": 0,
         "parked_keys": 0,
         "dead": 0,
+        "states": 0,
+        "emitted": 0,
         "crashes": 0,
         "suspect": None,
         "stopped": None,
