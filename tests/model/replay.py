@@ -28,6 +28,7 @@ from tests.model.requests import (
     Reset,
     Suspect,
     Trim,
+    Unregister,
 )
 from tests.model.scripts import arrives
 from tests.model.state import KEYS, Server, World, keys_of, readable
