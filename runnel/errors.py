@@ -14,6 +14,7 @@
     ├── NoAnswer                who asked an actor: its time is up
     ├── StartFailed             the author of an app: what it has workers call at their start failed
     ├── LagTooHigh              operations: processors do not keep up
+    ├── Unhealthy               operations: `runnel doctor` has found a problem
     ├── NotDrained              the author of a test: what it waits for does not come to its end
     ├── StillOwned              operations: a worker runs what is to be deleted
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
@@ -111,6 +112,10 @@ class StartFailed(RunnelError):
 
 class LagTooHigh(RunnelError):
     """Some processor is further behind than whoever asked allows; the message names it."""
+
+
+class Unhealthy(RunnelError):
+    """The server, or the app on it, has problems; the message says of what."""
 
 
 class NotDrained(RunnelError, AssertionError):
