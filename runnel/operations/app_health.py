@@ -99,7 +99,7 @@ def _still(name: str, before: ProcessorStatus, now: ProcessorStatus) -> Iterator
 
 
 def _stands(before: PartitionStatus, now: PartitionStatus) -> bool:
-    same = before.lag > 0 and before.cursor == now.cursor and before.owner == now.owner
+    same = before.lag > 0 and before.cursor == now.cursor and before.owner == now.owner and now.stopped is None
     return same and now.owner is not None and (now.oldest_age or 0.0) >= STALLED
 
 

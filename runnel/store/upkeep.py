@@ -76,7 +76,7 @@ APP_COMMANDS = (
     *("HGET k f", "HGETALL k", "HSET k f v", "HSETNX k f v", "XADD k * f v", "XREAD COUNT 1 STREAMS k 0"),
     *("ZADD k 1 m", "ZRANGE k 0 1", "SET k v PX 1", "MGET k"),
 )
-OTHER_COMMANDS = ("INFO replication", "TIME", "CLIENT ID", "CLIENT UNBLOCK 1", "PING", "MULTI", "EXEC")
+OTHER_COMMANDS = ("INFO replication", "TIME", "CLIENT ID", "CLIENT UNBLOCK 1", "PING")
 """What workers, producers and scripts run; `k` stands for a key."""
 
 
