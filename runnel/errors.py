@@ -17,6 +17,7 @@
     ├── Unhealthy               operations: `runnel doctor` has found a problem
     ├── NotDrained              the author of a test: what it waits for does not come to its end
     ├── StillOwned              operations: a worker runs what is to be deleted
+    ├── NotDone                 operations: what was to be deleted has events that are not done
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
     ├── StoreError              operations: the server
     │   ├── StoreUnavailable        it cannot be reached, or did not answer in time
@@ -124,6 +125,10 @@ class NotDrained(RunnelError, AssertionError):
 
 class StillOwned(RunnelError):
     """A worker runs what was to be deleted; the message names it."""
+
+
+class NotDone(RunnelError):
+    """Events would be lost with what was to be deleted; the message says how many, and whose."""
 
 
 class LeaseLost(RunnelError):
