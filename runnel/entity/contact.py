@@ -11,13 +11,10 @@ from runnel.entity.asking import send
 from runnel.entity.declaration import Entity
 from runnel.entity.failure import Failure
 from runnel.entity.messages import Method, message_fields, method_for
-from runnel.errors import ConfigurationError, RecordError, StoreUnavailable
+from runnel.errors import ConfigurationError, RecordError
 from runnel.processor import Processor
 from runnel.producer import Lane
 from runnel.records import key_bytes
-
-RETRY = 0.05
-"""Seconds until a server that is away is asked again."""
 
 
 @define(eq=False)
@@ -39,21 +36,24 @@ class Contact:
 
     async def ask(self, key: object, message: Any, timeout: Duration | None = None) -> Any:
         """Have the key's actor handle a message, and wait for what it returns."""
+        outcome = await self.outcome(key, message, timeout)
+        if isinstance(outcome, Failure):
+            error = outcome.error()
+            error.add_note(f"{self._whom(key_bytes(key))} has answered with this; it has changed nothing")
+            raise error
+        return self._method(message).returns.loads(outcome)
+
+    async def outcome(self, key: object, message: Any, timeout: Duration | None = None) -> bytes | Failure:
+        """As `ask`, but what the handler returned stays JSON, and what it raised is not raised."""
         method, text = self._method(message), key_bytes(key)
         limit = self._limit(timeout)
-        whom = f"actor {self._name!r} of key {_shown(text)}"
         asker = await self.app.asker_for(self.processor.stream)
-        outcome = await asker.ask(
+        return await asker.ask(
             await self._lane(key),
-            whom,
+            self._whom(text),
             lambda request: message_fields(self._name, text, method, message, request),
             limit,
         )
-        if isinstance(outcome, Failure):
-            error = outcome.error()
-            error.add_note(f"{whom} has answered with this; it has changed nothing")
-            raise error
-        return method.returns.loads(outcome)
 
     async def tell(self, key: object, message: Any) -> str:
         """Have the key's actor handle a message, without waiting for that."""
@@ -67,12 +67,17 @@ class Contact:
         if kind is None:
             return None
         stream = self.processor.stream
-        stored = await self._get(stream.partitions[stream.hash(key)].state(self._name), text)
+        where = stream.partitions[stream.hash(key)].state(self._name)
+        looker = await self.app.looker()
+        stored = await looker.look(where, text, self.app.send_timeout)
         return None if stored is None else kind.load(stored)
 
     @property
     def _name(self) -> str:
         return self.processor.options.name
+
+    def _whom(self, key: bytes) -> str:
+        return f"actor {self._name!r} of key {_shown(key)}"
 
     def _method(self, message: object) -> Method:
         return method_for(self._name, message, self._entity.methods)
@@ -87,20 +92,6 @@ class Contact:
         stream = self.processor.stream
         producer = await self.app.producer_for(stream)
         return producer.lane(stream.partitions[stream.hash(key)], stream.partition_size, stream.overflow)
-
-    async def _get(self, where: bytes, key: bytes) -> bytes | None:
-        """One field of a hash; a server that is away for a while makes it late."""
-        store = await self.app.open()
-        clock = self.app.clock
-        give_up = clock.monotonic() + self.app.send_timeout
-        while True:
-            try:
-                found: bytes | None = await store.command("HGET", where, key)
-                return found
-            except StoreUnavailable:
-                if clock.monotonic() + RETRY > give_up:
-                    raise
-                await clock.sleep(RETRY)
 
 
 def _shown(key: bytes) -> str:

@@ -216,7 +216,8 @@ def unregister(keys: PartitionKeys, processor: str, *, force: bool) -> Call[Held
         return Held(reply[1].decode(), reply[2] / 1000) if reply[0] == b"HELD" else None
 
     args = (processor, "force" if force else "ask")
-    keys_used = (keys.slot(processor), keys.cursors, keys.log, keys.dead(processor), *keys.of_parked(processor))
+    own = keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)
+    keys_used = (*own, *keys.of_parked(processor), *keys.of_actors(processor)[:4])
     return Call(SCRIPTS["unregister"], keys_used, args, answer)
 
 
@@ -231,7 +232,8 @@ def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> C
     to = cursor.encode() if cursor in ("earliest", "latest") else entry_id(cursor)
     if to is None:
         raise ConfigurationError(f'{cursor!r} is no cursor: give "earliest", "latest" or an id like 1595369377000-0')
-    keys_used = (keys.slot(processor), keys.cursors, keys.log, *keys.of_parked(processor))
+    own = keys.slot(processor), keys.cursors, keys.log
+    keys_used = (*own, *keys.of_parked(processor), *keys.of_actors(processor)[:3])
     return Call(SCRIPTS["reset"], keys_used, (processor, to, b"%d" % count), bytes)
 
 
@@ -268,6 +270,12 @@ class Look:
     """The event that runs alone for it, if one does."""
     stopped: str | None = None
     """Why nobody may own the partition."""
+    states: int = 0
+    """Keys whose actors remember something."""
+    reminding: int = 0
+    """Keys whose actors are to be reminded of something."""
+    emitted: int = 0
+    """Events that actors emitted, and that are not delivered yet."""
 
 
 def look(keys: PartitionKeys, processor: str) -> Call[Look]:
@@ -291,10 +299,15 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             dead=reply[13],
             crashes=reply[14],
             suspect=reply[15].decode() or None,
-            stopped=reply[16].decode() if len(reply) > 16 and reply[16] is not None else None,
+            states=reply[16],
+            reminding=reply[17],
+            emitted=reply[18],
+            stopped=reply[19].decode() if len(reply) > 19 and reply[19] is not None else None,
         )
 
-    keys_used = (*(keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)), *keys.of_parked(processor)[:2])
+    of_actors = keys.state(processor), keys.reminders(processor), keys.outbox(processor)
+    own = keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)
+    keys_used = (*own, *keys.of_parked(processor)[:2], *of_actors)
     return Call(SCRIPTS["look"], keys_used, (processor,), answer)
 
 
