@@ -24,6 +24,7 @@ from runnel.operations.exchange import linked, plain, run_all
 from runnel.operations.leftovers import registered_on
 from runnel.operations.status import lag, look, partition_status
 from runnel.processor import Processor
+from runnel.records import is_primitive
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
@@ -129,7 +130,7 @@ async def _stream(app: App, stream: Stream[Any]) -> Description:
         "partition_count": stream.partition_count,
         "partition_size": stream.partition_size,
         "overflow": stream.overflow,
-        "serializer": "native fields" if stream.serializer is None else type(stream.serializer).__name__,
+        "serializer": _serializer(stream),
         "compressor": shown(getattr(stream.serializer, "compressor", None)),
         "hasher": stream.hasher_name,
         "max_payload": stream.max_payload,
@@ -138,6 +139,12 @@ async def _stream(app: App, stream: Stream[Any]) -> Description:
     }
     tables: dict[str, Sequence[Row]] = {"partitions": partitions, "processors": registered}
     return Description(kind="stream", name=stream.name, facts=facts, tables=tables)
+
+
+def _serializer(stream: Stream[Any]) -> str:
+    if is_primitive(stream.record):
+        return "none: native fields"
+    return "JSON" if stream.serializer is None else type(stream.serializer).__name__
 
 
 def _log(number: int, seen: Look) -> Row:
