@@ -17,6 +17,7 @@
     ├── Unhealthy               operations: `runnel doctor` has found a problem
     ├── NotDrained              the author of a test: what it waits for does not come to its end
     ├── StillOwned              operations: a worker runs what is to be deleted
+    ├── ReplayFailed            operations, or the author of a handler: a replay did not come to its end, or events failed in it
     ├── NotDone                 operations: what was to be deleted has events that are not done
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
     ├── StoreError              operations: the server
@@ -125,6 +126,10 @@ class NotDrained(RunnelError, AssertionError):
 
 class StillOwned(RunnelError):
     """A worker runs what was to be deleted; the message names it."""
+
+
+class ReplayFailed(RunnelError):
+    """A replay did not come to its end, or events failed in it; the message says which."""
 
 
 class NotDone(RunnelError):

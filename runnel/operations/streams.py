@@ -179,7 +179,7 @@ async def _cut(link: Link, keys: PartitionKeys, names: set[str], below: str | No
     length = seen[0].length
     wanted = max(0, length - keep)
     if below is not None and wanted:
-        wanted = min(wanted, length - await _count_from(link, keys, below))
+        wanted = min(wanted, length - await count_from(link, keys, below))
     return cut(keys, dict(zip(sorted(names), seen, strict=False)), length, max(0, wanted), force=force)
 
 
@@ -191,7 +191,7 @@ def cut(keys: PartitionKeys, seen: Mapping[str, Look], length: int, wanted: int,
     return Cut(keys=keys, length=length, dropped=dropped, held_back=wanted - dropped, lost=lost)
 
 
-async def _count_from(link: Link, keys: PartitionKeys, first: str) -> int:
+async def count_from(link: Link, keys: PartitionKeys, first: str) -> int:
     """How many entries have this id or a greater one."""
     ms, seq = id_parts(first)
     if (ms, seq) == (0, 0):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from attrs import evolve
 
 from runnel.operations.streams import cut
 from runnel.store.keys import AppKeys, PartitionKeys
@@ -10,6 +11,20 @@ from runnel.store.scripts import Look
 from tests.integration.calling import Caller
 from tests.integration.commands import APP, order
 from tests.servers import Server
+
+SEEN = Look(
+    owner="",
+    epoch=1,
+    left=0,
+    cursor="1-0",
+    count=0,
+    last="10-0",
+    added=10,
+    length=10,
+    first="1-0",
+    next="9-0",
+    now=0,
+)
 
 ACTORS = """
 from runnel import Actor
@@ -84,8 +99,7 @@ def test_what_is_to_stay_must_be_said_where_events_would_be_lost(shop: Caller) -
 
 def test_the_slowest_processor_holds_a_cut_back() -> None:
     def at(behind: int) -> Look:
-        ends = {"last": "10-0", "first": "1-0", "next": "9-0"}
-        return Look(owner="", epoch=1, left=0, cursor="1-0", count=10 - behind, added=10, length=10, now=0, **ends)
+        return evolve(SEEN, count=10 - behind)
 
     keys = PartitionKeys("shop", "orders", 0)
     found = cut(keys, {"fast": at(1), "slow": at(7)}, 10, 8, force=False)
