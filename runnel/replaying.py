@@ -126,12 +126,14 @@ async def replay(
 @asynccontextmanager
 async def _running(sandbox: App, name: str) -> AsyncIterator["asyncio.Task[None]"]:
     """A worker for the sandbox, stopped in order at the end."""
-    worker = Worker(sandbox, settle=0.0)  # no others come
-    running = asyncio.ensure_future(worker.run([name]))
+    worker, ready = Worker(sandbox, settle=0.0), asyncio.Event()  # no others come
+    running = asyncio.ensure_future(worker.run([name], ready=ready.set))
+    running.add_done_callback(lambda _: ready.set())
     try:
+        await ready.wait()
         yield running
     finally:
-        worker.stop()
+        worker.stop() if ready.is_set() else running.cancel()  # before that there is nothing to stop in order
         await asyncio.wait([running])
         if not running.cancelled():
             running.exception()  # who waits for it has heard of it
