@@ -18,7 +18,8 @@ from runnel.app import App
 from runnel.errors import ConfigurationError, ReplayFailed
 from runnel.operations import erasing, kept
 from runnel.operations.exchange import linked, plain, run_all
-from runnel.operations.replay import Entry, Part, Range, read, shapes
+from runnel.operations.replay import Part, Range, read, shapes
+from runnel.operations.shown import Entry
 from runnel.operations.status import lag
 from runnel.processor import Processor
 from runnel.store import membership, scripts

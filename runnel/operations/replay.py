@@ -16,6 +16,7 @@ from runnel.handling.position import before, id_parts
 from runnel.operations.exchange import linked, plain, run_all, server_time
 from runnel.operations.peek import Choice, chosen_logs, first_id
 from runnel.operations.reset import HIGHEST_SEQUENCE, moment
+from runnel.operations.shown import Entry
 from runnel.operations.streams import count_from
 from runnel.producer import MOST_BYTES
 from runnel.records import key_bytes
@@ -27,8 +28,6 @@ from runnel.store.scripts import entry_id
 from runnel.stream import KEY, TO, Stream
 
 PAGE = 200
-
-Entry = tuple[bytes, list[bytes]]
 
 
 @frozen(kw_only=True)

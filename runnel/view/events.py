@@ -8,7 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runnel.operations.peek import Page, Shown
+from runnel.operations.peek import Page
+from runnel.operations.shown import Shown
 from runnel.view.tables import UNCUT, YEAR_9999, age
 
 
