@@ -185,7 +185,7 @@ class Feed:
                     raise ReplayFailed(f"partition {going.part.keys.number} is quarantined: {stands.stopped}")
             undone = sum(map(lag, seen))
             advance(sum(each.read for each in self.going) - undone)
-            if not undone and all(each.ended and not each.waiting for each in self.going) and await self._is_delivered():
+            if not undone and all(each.ended and not each.waiting for each in self.going):
                 return
             if running.done():
                 running.result()
@@ -221,13 +221,6 @@ class Feed:
         """How its partitions stand in the sandbox."""
         name = self.processor.options.name
         return await run_all(self.link, [scripts.look(self._keys(each), name) for each in self.going], patience=5)
-
-    async def _is_delivered(self) -> bool:
-        """Whether nothing that actors emitted is on its way."""
-        name = self.processor.options.name
-        calls = [Command[int](("XLEN", self._keys(each).outbox(name)), plain) for each in self.going]
-        waiting: list[int] = await run_all(self.link, calls, patience=5)
-        return not any(waiting)
 
     def _keys(self, going: _Going) -> PartitionKeys:
         return self.processor.stream.partitions[going.part.keys.number]
