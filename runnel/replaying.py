@@ -26,7 +26,7 @@ from runnel.store import membership, scripts
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
 from runnel.store.script import Command
-from runnel.store.scripts import Appended, Look
+from runnel.store.scripts import Appended, Full, Look
 from runnel.worker import Worker
 
 WINDOW = 1_000
@@ -209,8 +209,10 @@ class Feed:
                 self._keys(going), PRODUCER, going.sequence + 1, names, values, cap=WINDOW, overflow="block", explicit_ids=True
             )
             answer = await self.link.call(call, patience=5)
-            if not isinstance(answer, Appended):
+            if isinstance(answer, Full):
                 return False
+            if not isinstance(answer, Appended):
+                raise ReplayFailed(f"partition {going.part.keys.number}: somebody else writes to the sandbox: {answer}")
             going.sequence += 1
             going.copied += len(entries)
             going.last = entries[-1][0]

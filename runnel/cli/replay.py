@@ -1,5 +1,6 @@
 """`runnel replay`: a range of a stream's events through a processor once more, under another name, or under its own."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,6 +122,9 @@ def _beside(
     from runnel.view.replay import print_range
 
     async def work() -> tuple[Range, Outcome | None]:
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)  # or the sandbox would stay
         async with app_of(processor) as app:
             choice = Choice(partition=partition, key=key, begin=begin)
             events = await find_range(app, processor.stream, choice, to)
@@ -131,7 +135,11 @@ def _beside(
             with _bar(events.entries) as advance:
                 return events, await replay(app, processor, name, events, advance)
 
-    events, outcome = asyncio.run(work())
+    try:
+        events, outcome = asyncio.run(work())
+    except asyncio.CancelledError:
+        print("runnel: terminated", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGTERM) from None
     if outcome is None:
         typer.echo(as_json(events, processor.options.name, name) if json else "Nothing is run yet: --yes does it.")
         return

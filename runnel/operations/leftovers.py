@@ -118,12 +118,14 @@ def _name_of(group: Any) -> str:
 
 async def _of_keys(app: App, link: Link, known: _Known) -> list[Finding]:
     """Keys of partitions, or of processors, that are not there. Those that expire go by themselves."""
-    cursor, passed, strange = b"0", 0, list[str]()
-    pattern = f"{{{encoded(app.name)}:*"
+    cursor, passed, strange, replays = b"0", 0, list[str](), set[str]()
+    own, of_replays = f"{{{encoded(app.name)}:", f"{{{encoded(f'{app.name}~replay~')}"
     while passed < KEYS:
-        cursor, keys = await link.command("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)
+        cursor, keys = await link.command("SCAN", cursor, "MATCH", f"{{{encoded(app.name)}*", "COUNT", PAGE)
         passed += PAGE
-        strange += [key for key in (each.decode(errors="replace") for each in keys) if not known.has(key)]
+        names = [key.decode(errors="replace") for key in keys]
+        strange += [key for key in names if key.startswith(own) and not known.has(key)]
+        replays |= {re.split("[:}]", key[len(of_replays) :])[0] for key in names if key.startswith(of_replays)}
         if cursor == b"0":
             break
     lives = await run_all(link, [Command(("PTTL", key), int) for key in strange])
@@ -133,6 +135,10 @@ async def _of_keys(app: App, link: Link, known: _Known) -> list[Finding]:
         examples = ", ".join(lasting[:3]) + (" …" if len(lasting) > 3 else "")
         said = f"{len(lasting):,} keys of no stream or processor that is known: {examples}"
         found.append(Finding("keys", "warning", said, "If no older code of the app uses them, UNLINK them"))
+    if replays:
+        said = f"of replays that are under way, or were killed: {', '.join(sorted(map(decoded, replays)))}"
+        advice = "If none is under way: runnel replay … --as of the same name clears up first"
+        found.append(Finding("keys", "warning", said, advice))
     if cursor != b"0":
         said = f"only the first {KEYS:,} keys of the server were looked at, or a few more"
         found.append(ok("keys", said))

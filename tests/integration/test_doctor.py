@@ -63,10 +63,13 @@ def test_what_older_code_left_behind(call: Caller, valkey: Server) -> None:
             client.hset(key, "x", "1")
         client.set("{shop:orders:9}:producer:x", "1", px=60_000)
         client.set("{shopping:orders:9}:log", "another app's")
+        client.set("{shop%7Ereplay%7Ebill%202:orders:0}:log", "of a replay")
+        client.set("{shop%7Ereplay%7Ebill%202}:streams", "of the same")
     assert "letters" in found(call, "streams")[1]["said"]
     assert "bill on orders" in found(call, "processors")[0]["said"]
     assert "1 consumer groups" in found(call, "groups")[0]["said"]
-    [keys] = found(call, "keys")
+    keys, replays = found(call, "keys")
+    assert replays["said"].endswith("killed: bill 2")
     assert keys["said"].startswith("3 keys")
     assert "{shop:notes:0}:cursors, {shop:orders:1}:proc:gone:state, {shop:orders:9}:counts" in keys["said"]
 

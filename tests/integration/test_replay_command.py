@@ -180,6 +180,11 @@ def test_one_that_is_interrupted_leaves_nothing_and_one_that_is_killed_is_cleare
     assert everything(valkey) == before
     with folder.started(*words) as running:
         asyncio.run(running.says("slow"))
+        assert asyncio.run(running.ends(signal.SIGTERM)) == 143
+        assert running.stderr == "runnel: terminated\n"
+    assert everything(valkey) == before
+    with folder.started(*words) as running:
+        asyncio.run(running.says("slow"))
     assert everything(valkey) != before
     shop.write("shop", app())
     with valkey.client() as client:
