@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runnel.records import default_hasher
 from tests.integration.calling import Caller
 from tests.integration.commands import Folder, order
 from tests.servers import Server
@@ -18,10 +19,10 @@ LOG = "{shop:orders:%d}:log"
 
 
 @pytest.fixture
-def sent(call: Caller) -> Caller:
+def sent(call: Caller, valkey: Server) -> Caller:
     """Ten orders, in several partitions."""
     for number in range(10):
-        assert call("send", "shop:orders", order(number)).code == 0
+        add(valkey, default_hasher(number) % 4, f"{1_000 + number}-0", data=order(number), own_key=str(number))
     return call
 
 
