@@ -51,6 +51,10 @@ class PartitionStatus:
     """The event that runs alone for it, by its id in the log; None: none does."""
     stopped: str | None
     """Why it is quarantined; None: it is not."""
+    states: int
+    """How many actors remember something."""
+    emitted: int
+    """How many events that actors emitted are not delivered yet."""
 
 
 @frozen(kw_only=True)
@@ -82,6 +86,16 @@ class ProcessorStatus:
     def dead(self) -> int:
         """Dead letters of all partitions."""
         return sum(each.dead for each in self.partitions)
+
+    @property
+    def states(self) -> int:
+        """Actors that remember something, in all partitions."""
+        return sum(each.states for each in self.partitions)
+
+    @property
+    def emitted(self) -> int:
+        """Events that actors emitted and that are not delivered yet, from all partitions."""
+        return sum(each.emitted for each in self.partitions)
 
     @property
     def quarantined(self) -> int:
@@ -217,6 +231,8 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         crashes=seen.crashes,
         suspect=seen.suspect,
         stopped=seen.stopped,
+        states=seen.states,
+        emitted=seen.emitted,
     )
 
 
@@ -293,6 +309,8 @@ def _totals(status: ProcessorStatus) -> dict[str, Any]:
         "workers": status.owners,
         "parked": status.parked,
         "dead": status.dead,
+        "states": status.states,
+        "emitted": status.emitted,
         "quarantined": status.quarantined,
         "paused": dict(status.paused),
     }
