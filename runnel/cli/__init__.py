@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import typer
 
-from runnel.cli import actor, kept, look, processor, run, send, timers, top
+from runnel.cli import actor, describe, doctor, kept, look, peek, processor, replay, run, send, streams, timers, top
 from runnel.cli.failure import report, silence_closed_pipe
 from runnel.version import __version__
 
 EPILOG = """\b
 Exit codes:
   0  done, or stopped by a signal in order
-  1  failed: a record that does not fit, a full stream, a lag above its limit, anything else
+  1  failed: a record that does not fit, a full stream, a lag above its limit, a problem found, anything else
   2  wrong usage or configuration: an option, module, attribute, setting or server setting
   3  a handler failed under the policy HALT: its event stays the next one
   4  the server cannot be reached, or refused
@@ -36,6 +36,11 @@ app = typer.Typer(
 run.add_to(app)
 send.add_to(app)
 look.add_to(app)
+peek.add_to(app)
+describe.add_to(app)
+streams.add_to(app)
+replay.add_to(app)
+doctor.add_to(app)
 processor.add_to(app)
 kept.add_to(app)
 actor.add_to(app)

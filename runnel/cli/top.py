@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl, find
+from runnel.cli.targets import AppTarget, RedisUrl, example, find
 
 Once = Annotated[bool, typer.Option("--once", help="Print everything once, and end.")]
 Json = Annotated[bool, typer.Option("--json", help="With --once: print JSON.")]
@@ -12,7 +12,7 @@ Json = Annotated[bool, typer.Option("--json", help="With --once: print JSON.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(top)
+    app.command(epilog=example("runnel top shop:app", "runnel top shop:app --once --json | jq .lag"))(top)
 
 
 def top(target: AppTarget, once: Once = False, json: Json = False, redis_url: RedisUrl = None) -> None:

@@ -1,6 +1,6 @@
 """What a script is, and a call of one, or of a plain command: plain data, which a `Link` carries out.
 
-`scripts.py`, `moves.py`, `membership.py`, `timing.py` and `outbox.py` make calls.
+`scripts.py`, `moves.py`, `membership.py`, `timing.py`, `outbox.py` and `upkeep.py` make calls.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ SCRIPTS = {
         *("move", "parked", "unpark", "revive", "reopen", "suspect"),  # moves.py
         *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
         "deliver",  # outbox.py
+        *("cut", "erase", "permitted"),  # upkeep.py
         *("heartbeat", "assign", "elect", "leave", "roll", "report"),  # membership.py
     )
 }

@@ -1,16 +1,18 @@
 """Keys: nobody shares one, and those of a partition share a slot."""
 
+import inspect
 import itertools
 import string
 from typing import Any
 
 import pytest
+from attrs import asdict
 from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from runnel import App, ConfigurationError, Events, Record
-from runnel.store import membership, moves, outbox, scripts, timing
+from runnel.store import membership, moves, outbox, scripts, timing, upkeep
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.outbox import Emitted, Target
 from runnel.store.scripts import SCRIPTS, Call, Token
@@ -71,6 +73,9 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         timing.cancel(keys, [1]),
         outbox.deliver(PartitionKeys("a", "b", 1), name, [Emitted(b"1-0", Target(keys, 1, "block"), [b"data", b"1"])]),
         timing.delayed(keys),
+        upkeep.cut(keys),
+        upkeep.erase(keys, [name, f"{name}2"], force=True),
+        upkeep.permitted(keys, AppKeys(keys.app)),
     ]
     return made
 
@@ -124,6 +129,18 @@ def test_apps_share_no_key_with_each_other_nor_with_partitions(
     assert len(set(of_app)) == len(of_app)
     assert set(of_app) & set(of_other) == (set(of_app) if app == other_app else set())
     assert not set(of_app) & set(keys_of(keys, name).values())
+
+
+@given(partitions, names)
+def test_what_goes_with_a_stream_is_all_that_lasts(keys: PartitionKeys, name: str) -> None:
+    """Whoever adds a key says there that a stream that is deleted takes it along."""
+    methods = [found for found in vars(PartitionKeys).values() if inspect.isfunction(found)]
+    of_processor = [found for found in methods if list(inspect.signature(found).parameters) == ["self", "processor"]]
+    lasting = {found(keys, name) for found in of_processor if inspect.signature(found).return_annotation is bytes}
+    assert len(lasting) > 8
+    assert set(keys.of_processor(name)) == lasting
+    plain = {value for value in asdict(keys).values() if isinstance(value, bytes)}
+    assert set(keys.of_stream) == plain
 
 
 @given(names, names, names, names, names)
