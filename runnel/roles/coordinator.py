@@ -19,12 +19,12 @@ from runnel.roles.committer import Fenced
 from runnel.roles.control import post, released
 from runnel.roles.heart import MARGIN, Heart
 from runnel.roles.lease import Lease, in_order
-from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
+from runnel.roles.member import Freed, Join, LetGo, Member, MemberMessage, Retire, Wanted
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
-from runnel.roles.slot import Slot
+from runnel.roles.slot import Slot, log_paused
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
+from runnel.store.scripts import AcquireAnswer, Acquired, Held, Paused, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class _Released:
 
 
 CoordinatorMessage = (
-    Ready | Wanted | Freed | Disowned | Fenced | Halt | Leave | _LookAround | _Acquired | _Unanswered | _Released
+    Ready | Wanted | Freed | LetGo | Disowned | Fenced | Halt | Leave | _LookAround | _Acquired | _Unanswered | _Released
 )
 
 
@@ -114,6 +114,8 @@ class Coordinator(Actor[CoordinatorMessage]):
                 self._freed(name, partitions)
             case Disowned(lease):
                 self._give_back(lease)
+            case LetGo(lease):
+                self.slots[lease.place].let_go(lease)
             case Fenced(lease):
                 self._lose(lease, "fenced: taken by another worker, reset, or the server was restarted")
             case Halt(error):
@@ -198,6 +200,7 @@ class Coordinator(Actor[CoordinatorMessage]):
     def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[AcquireAnswer | StoreError]) -> None:
         self.acquiring = self.away = False
         refused: StoreError | None = None
+        newly_paused: list[Slot] = []
         for slot, answer in zip(slots, answers, strict=True):
             match answer:
                 case Acquired():
@@ -207,11 +210,17 @@ class Coordinator(Actor[CoordinatorMessage]):
                     if not slot.freed:  # its owner may have let go after this was answered, and been heard before
                         slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
                     log.debug("partition held by another worker", extra={"owner": owner, "left": left})
+                case Paused():
+                    if slot.is_paused(answer):
+                        newly_paused.append(slot)
+                    if not slot.freed:  # resumed meanwhile
+                        slot.retry_at = self.clock.monotonic() + self.heart.interval
                 case Stopped(reason):
                     slot.is_stopped(reason)
                     slot.retry_at = self.clock.monotonic() + self.heart.interval
                 case _:
                     refused = answer
+        log_paused(newly_paused, self.worker)
         if refused is not None:
             raise refused
         self._renew_these()
@@ -222,7 +231,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         lease = Lease.of(slot.processor, slot.keys, acquired, deadline, self.worker)
         if slot.wanted and self._ends(lease) <= self.clock.monotonic():
             return  # answered so late that another may have it by now: ask again, under the same nonce
-        slot.lease, slot.nonce, slot.is_void, slot.stopped = lease, b"", False, ""
+        slot.own(lease)
         if slot.wanted:
             log.debug("partition acquired", extra=lease.log_fields)
             slot.supervisor.tell_nowait(Own(lease))

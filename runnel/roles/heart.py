@@ -21,7 +21,7 @@ from runnel.clock import Clock
 from runnel.errors import StoreError
 from runnel.roles.lease import Lease
 from runnel.store.blocking import BlockingLink
-from runnel.store.scripts import Call
+from runnel.store.scripts import Call, RenewAnswer
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Beat:
     sent_at: float
     answers: Sequence[Any]
     leases: Sequence[Lease]
-    renewals: Sequence[bool | StoreError]
+    renewals: Sequence[RenewAnswer | StoreError]
     """The answer for each lease; False: it is void."""
 
 
@@ -137,7 +137,8 @@ class Heart:
         self.answered_at = now
         beat = Beat(now, answers[: len(calls)], leases, answers[len(calls) :])
         for lease, renewed in zip(leases, beat.renewals, strict=True):
-            if renewed is True:  # here, not in the loop: one that was blocked looks at deadlines before it hears of this
+            # Here, not in the loop: one that was blocked looks at deadlines before it hears of this.
+            if renewed and not isinstance(renewed, StoreError):
                 lease.renewed(now)
         return beat
 

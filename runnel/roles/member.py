@@ -20,11 +20,13 @@ from runnel.roles.committer import Fenced
 from runnel.roles.control import Listener, Notice
 from runnel.roles.heart import Beat, Heart, MissedBeat
 from runnel.roles.leader import LeaderMessage, Term
+from runnel.roles.lease import Lease
 from runnel.roles.roster import SETTLE, Roster
 from runnel.store import membership
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.membership import About, Assigned, Elected, Membership
+from runnel.store.pausing import Paused
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,13 @@ class Freed:
     partitions: Sequence[int]
 
 
+@frozen
+class LetGo:
+    """An operator wants this lease given back, in order: its partition is paused, or is to begin anew."""
+
+    lease: Lease
+
+
 MemberMessage = Join | Retire | Notice | Beat | MissedBeat | _Assign | _Stored | _Unanswered | _HandoverFailed
 
 
@@ -115,7 +124,7 @@ class Member(Actor[MemberMessage]):
     settle: float = SETTLE
     heart: Heart
     open_link: Callable[[], Link]
-    coordinator: "ActorRef[Wanted | Freed | Fenced]"
+    coordinator: "ActorRef[Wanted | Freed | LetGo | Fenced]"
     leader: "ActorRef[LeaderMessage]"
     link: Link = field(init=False)
     streams: dict[str, str] = field(init=False)
@@ -209,6 +218,8 @@ class Member(Actor[MemberMessage]):
                 raise renewed
             if not renewed:
                 self.coordinator.tell_nowait(Fenced(lease))
+            elif isinstance(renewed, Paused):
+                self.coordinator.tell_nowait(LetGo(lease))
         for answer in beat.answers:
             match answer:
                 case Membership():
@@ -282,10 +293,16 @@ class Member(Actor[MemberMessage]):
         self._load()  # where another was first, or others came or went meanwhile, a notice or the next beat tells
 
     def _hear(self, notice: Notice) -> None:
-        if notice.kind == "released":
-            self.coordinator.tell_nowait(Freed(notice.processor, notice.partitions))
-        else:
-            self.heart.beat_now()  # it brings the assignment
+        match notice.kind:
+            case "released":
+                self.coordinator.tell_nowait(Freed(notice.processor, notice.partitions))
+            case "restart":
+                for lease in self.heart.leases:
+                    if notice.means(*lease.place, lease.epoch):
+                        log.warning("partition begins anew: an operator wants it", extra=lease.log_fields)
+                        self.coordinator.tell_nowait(LetGo(lease))
+            case _:
+                self.heart.beat_now()  # it brings the assignment, or that a lease's partition is paused
 
     # ── leaving ──
 

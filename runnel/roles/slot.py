@@ -2,18 +2,32 @@
 
 import logging
 import secrets
+from collections.abc import Sequence
 
-from attrs import define
+from attrs import define, evolve
 
 from runnel.actors import ActorRef
 from runnel.processor import Processor
 from runnel.roles.lease import Lease
-from runnel.roles.processor import ProcessorMessage
+from runnel.roles.processor import Disown, ProcessorMessage
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import AcquireAnswer
+from runnel.store.scripts import AcquireAnswer, Paused
 
 log = logging.getLogger(__name__)
+
+
+def log_paused(slots: Sequence["Slot"], worker: str) -> None:
+    """Say what is paused: a line for each processor and reason, however many partitions."""
+    found: dict[tuple[Processor, Paused], list[int]] = {}
+    for slot in slots:
+        assert slot.paused is not None
+        found.setdefault((slot.processor, evolve(slot.paused, since=0.0)), []).append(slot.keys.number)
+    for (processor, paused), partitions in found.items():
+        stream, app = processor.stream, slots[0].keys.app
+        fields = {"app": app, "stream": stream.name, "processor": processor.options.name, "partitions": sorted(partitions)}
+        said = {**fields, "worker": worker, "reason": paused.reason, "by": paused.by}
+        log.warning("partitions paused: `runnel resume` lets them go on", extra=said)
 
 
 @define(eq=False)
@@ -32,6 +46,10 @@ class Slot:
     is_void: bool = False
     stopped: str = ""
     """Why nobody may own it, as far as is known."""
+    paused: Paused | None = None
+    """Who wants nobody to own it, as far as is known."""
+    is_let_go: bool = False
+    """Whether what runs was told that an operator wants it to be given back."""
 
     @property
     def is_missing(self) -> bool:
@@ -45,6 +63,22 @@ class Slot:
             self.stopped = reason
             fields = {"processor": self.processor.options.name, "partition": self.keys.number, "reason": reason}
             log.warning("partition quarantined: `runnel processor release` lets it go on", extra=fields)
+
+    def own(self, lease: Lease) -> None:
+        """It was acquired."""
+        self.lease, self.nonce, self.is_void, self.is_let_go = lease, b"", False, False
+        self.stopped, self.paused = "", None
+
+    def let_go(self, lease: Lease) -> None:
+        """Give the lease back in order, by order of an operator; told again, it goes on with that."""
+        if self.lease is lease and not (self.is_void or self.is_let_go):
+            self.is_let_go = True
+            self.supervisor.tell_nowait(Disown(lease))
+
+    def is_paused(self, paused: Paused) -> bool:
+        """The answer was that it is paused; whether that is news."""
+        news, self.nonce, self.paused = self.paused != paused, b"", paused
+        return news
 
     def call(self, worker: str) -> scripts.Call[AcquireAnswer]:
         """The acquire; sent again with the same nonce until it is answered."""

@@ -13,6 +13,7 @@ from runnel.errors import ConfigurationError
 from runnel.store.keys import PartitionKeys
 from runnel.store.parked import ParkedNow as ParkedNow
 from runnel.store.parked import Tries as Tries
+from runnel.store.pausing import Paused as Paused
 from runnel.store.script import SCRIPTS as SCRIPTS
 from runnel.store.script import Call as Call
 from runnel.store.script import Script as Script
@@ -104,7 +105,8 @@ class IdNotAbove:
     id: str
 
 
-AcquireAnswer = Acquired | Held | Stopped
+AcquireAnswer = Acquired | Held | Stopped | Paused
+RenewAnswer = bool | Paused
 AppendAnswer = Appended | Full | StaleSequence | IdNotAbove
 
 
@@ -167,6 +169,8 @@ def acquire(
             return Held(reply[1].decode(), reply[2] / 1000)
         if reply[0] == b"STOPPED":
             return Stopped(reply[1].decode())
+        if reply[0] == b"PAUSED":
+            return Paused.of(reply[1])
         crashes, culprit, *parked = reply[4:]
         token = Token(reply[1], nonce)
         return Acquired(token, reply[2], int(reply[3]), ParkedNow.of(parked), crashes, culprit or None)
@@ -176,10 +180,14 @@ def acquire(
     return Call(SCRIPTS["acquire"], keys_used, args, answer)
 
 
-def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[bool]:
-    """Prolong a lease to `lease` seconds from now; False when the token is void."""
+def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[RenewAnswer]:
+    """Prolong a lease to `lease` seconds from now; False: the token is void; `Paused`: it is to be given back."""
+
+    def answer(reply: Any) -> RenewAnswer:
+        return Paused.of(reply[1]) if isinstance(reply, list) else _is_ok(reply)
+
     args = (token.epoch, token.nonce, b"%d" % round(lease * 1000), processor)
-    return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
+    return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
 
 
 def release(keys: PartitionKeys, processor: str, token: Token, went: Went = "well") -> Call[bool]:
@@ -268,6 +276,7 @@ class Look:
     """The event that runs alone for it, if one does."""
     stopped: str | None = None
     """Why nobody may own the partition."""
+    paused: Paused | None = None
 
 
 def look(keys: PartitionKeys, processor: str) -> Call[Look]:
@@ -291,7 +300,8 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             dead=reply[13],
             crashes=reply[14],
             suspect=reply[15].decode() or None,
-            stopped=reply[16].decode() if len(reply) > 16 and reply[16] is not None else None,
+            stopped=None if reply[16] is None else reply[16].decode(),
+            paused=None if reply[17] is None else Paused.of(reply[17]),
         )
 
     keys_used = (*(keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)), *keys.of_parked(processor)[:2])
