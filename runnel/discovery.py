@@ -7,6 +7,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from runnel.app import App
+from runnel.entity.actor import REACH, Actor
+from runnel.entity.contact import Contact
 from runnel.errors import ConfigurationError, RunnelError
 from runnel.processor import Processor
 from runnel.stream import Stream
@@ -15,7 +17,7 @@ T = TypeVar("T")
 
 
 def load(target: str, kind: type[T]) -> T:
-    """The object that `module:attribute` names, looked up from the current folder.
+    """The object that `module:attribute` names, looked up from the current folder. A class of actors stands for its processor.
 
     Raises:
         ConfigurationError: There is no such module or attribute, or it is something else, or the module fails when it
@@ -30,6 +32,7 @@ def load(target: str, kind: type[T]) -> T:
         if not hasattr(found, part):
             raise ConfigurationError(f"module {module_name!r} has no {attribute!r}{_choices(module, kind)}")
         found = getattr(found, part)
+    found = _meant(found)
     if not isinstance(found, kind):
         raise ConfigurationError(
             f"{target} is {_a(type(found))}, not {_a(kind)}{_choices(module, kind)}"
@@ -80,14 +83,28 @@ def _imported(name: str) -> ModuleType:
         raise _failed(name, error) from error
 
 
+def _meant(found: object) -> Any:
+    """What is declared by a class of actors; anything else is itself."""
+    if not (isinstance(found, type) and issubclass(found, Actor)):
+        return found
+    contact = vars(found).get(REACH)
+    if not isinstance(contact, Contact):
+        raise ConfigurationError(f"actor {found.__name__!r} is not declared: put @app.actor(stream) before its class")
+    return contact.processor
+
+
 def _failed(name: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"module {name!r} cannot be imported: {type(error).__name__}: {error}")
 
 
 def _choices(module: ModuleType, kind: type) -> str:
     """What else of that kind the module has, for whoever mistyped."""
-    names = [name for name, value in vars(module).items() if isinstance(value, kind)]
+    names = [name for name, value in vars(module).items() if isinstance(value, kind) or _declares(value, kind)]
     return f"; it has {', '.join(names)}" if names else f" and nothing else that is {_a(kind)}"
+
+
+def _declares(value: object, kind: type) -> bool:
+    return kind is Processor and isinstance(value, type) and REACH in vars(value)
 
 
 def _a(kind: type) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from runnel.cli import kept, look, processor, run, send, timers
+from runnel.cli import actor, kept, look, processor, run, send, timers
 from runnel.cli.failure import report, silence_closed_pipe
 from runnel.version import __version__
 
@@ -26,7 +26,7 @@ Exit codes:
 
 app = typer.Typer(
     name="runnel",
-    help="Strictly ordered event processing on Redis Streams. APP, STREAM and PROCESSOR are written module:attribute.",
+    help="Strictly ordered event processing on Redis Streams. APP, STREAM, PROCESSOR and ACTOR are written module:attribute.",
     epilog=EPILOG,
     rich_markup_mode=None,  # importing rich would double the time of --help
     pretty_exceptions_enable=False,
@@ -38,6 +38,7 @@ send.add_to(app)
 look.add_to(app)
 processor.add_to(app)
 kept.add_to(app)
+actor.add_to(app)
 timers.add_to(app)
 
 

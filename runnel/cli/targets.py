@@ -21,6 +21,11 @@ RedisUrl = Annotated[
 T = TypeVar("T")
 
 
+def example(*lines: str) -> str:
+    """The end of a command's help: how it is used."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def find(target: str, kind: type[T], redis_url: str | None, *, looks: bool = False) -> T:
     """The app, stream or processor that a short command is about; only errors of the log are shown.
 

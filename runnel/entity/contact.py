@@ -39,21 +39,24 @@ class Contact:
 
     async def ask(self, key: object, message: Any, timeout: Duration | None = None) -> Any:
         """Have the key's actor handle a message, and wait for what it returns."""
+        outcome = await self.outcome(key, message, timeout)
+        if isinstance(outcome, Failure):
+            error = outcome.error()
+            error.add_note(f"{self._whom(key_bytes(key))} has answered with this; it has changed nothing")
+            raise error
+        return self._method(message).returns.loads(outcome)
+
+    async def outcome(self, key: object, message: Any, timeout: Duration | None = None) -> bytes | Failure:
+        """As `ask`, but what the handler returned stays JSON, and what it raised is not raised."""
         method, text = self._method(message), key_bytes(key)
         limit = self._limit(timeout)
-        whom = f"actor {self._name!r} of key {_shown(text)}"
         asker = await self.app.asker_for(self.processor.stream)
-        outcome = await asker.ask(
+        return await asker.ask(
             await self._lane(key),
-            whom,
+            self._whom(text),
             lambda request: message_fields(self._name, text, method, message, request),
             limit,
         )
-        if isinstance(outcome, Failure):
-            error = outcome.error()
-            error.add_note(f"{whom} has answered with this; it has changed nothing")
-            raise error
-        return method.returns.loads(outcome)
 
     async def tell(self, key: object, message: Any) -> str:
         """Have the key's actor handle a message, without waiting for that."""
@@ -73,6 +76,9 @@ class Contact:
     @property
     def _name(self) -> str:
         return self.processor.options.name
+
+    def _whom(self, key: bytes) -> str:
+        return f"actor {self._name!r} of key {_shown(key)}"
 
     def _method(self, message: object) -> Method:
         return method_for(self._name, message, self._entity.methods)

@@ -52,6 +52,10 @@ class Move:
     """Events that were not done and never will be."""
     parked: int = 0
     """Events that were parked, and are dropped."""
+    states: int = 0
+    """Keys whose state is dropped."""
+    reminding: int = 0
+    """Keys whose reminders are dropped."""
 
 
 @frozen(kw_only=True)
@@ -72,6 +76,16 @@ class Plan:
     def parked(self) -> int:
         """Parked events that are dropped."""
         return sum(move.parked for move in self.moves)
+
+    @property
+    def states(self) -> int:
+        """Keys whose actors forget what they remember."""
+        return sum(move.states for move in self.moves)
+
+    @property
+    def reminding(self) -> int:
+        """Keys whose actors are not reminded any more."""
+        return sum(move.reminding for move in self.moves)
 
     @property
     def skipped(self) -> int:
@@ -187,6 +201,9 @@ def as_json(plan: Plan, *, done: bool) -> str:
             "cursor_then": each.cursor_then,
             "again": each.again,
             "skipped": each.skipped,
+            "parked": each.parked,
+            "states": each.states,
+            "reminding": each.reminding,
         }
         for each in plan.moves
     ]
@@ -210,6 +227,8 @@ def move(
         again=max(0, behind_then - behind_now),
         skipped=max(0, behind_now - behind_then),
         parked=seen.parked,
+        states=seen.states,
+        reminding=seen.reminding,
     )
 
 

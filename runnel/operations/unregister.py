@@ -28,6 +28,12 @@ class Removal:
     lag: int
     kept: int
     """Parked events and dead letters, which go with it."""
+    states: int
+    """Keys whose state goes with it."""
+    reminding: int
+    """Keys whose reminders do."""
+    emitted: int
+    """Events that its actors emitted, and that are never delivered."""
     others: int
     """How many other processors are registered there."""
 
@@ -58,6 +64,21 @@ class RemovalPlan:
     def kept(self) -> int:
         """Parked events and dead letters, which go with it."""
         return sum(each.kept for each in self.removals)
+
+    @property
+    def states(self) -> int:
+        """Keys whose actors forget what they remember."""
+        return sum(each.states for each in self.removals)
+
+    @property
+    def reminding(self) -> int:
+        """Keys whose actors are not reminded any more."""
+        return sum(each.reminding for each in self.removals)
+
+    @property
+    def emitted(self) -> int:
+        """Events that its actors emitted, and that are never delivered."""
+        return sum(each.emitted for each in self.removals)
 
     @property
     def left_alone(self) -> list[str]:
@@ -97,6 +118,9 @@ async def make_plan(app: App, processor: str, stream: str | None = None) -> Remo
                 cursor=each.cursor or scripts.START.decode(),
                 lag=lag(each),
                 kept=each.parked + each.dead,
+                states=each.states,
+                reminding=each.reminding,
+                emitted=each.emitted,
                 others=len(registered[keys] - {processor}),
             )
             for keys, each in zip(chosen, seen, strict=True)

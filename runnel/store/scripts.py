@@ -4,12 +4,18 @@ Each script is idempotent: sent again with the same nonce, number or sequence, i
 call whose reply was lost may always be resent as it is.
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
 
 from runnel.errors import ConfigurationError
+from runnel.store.appending import AppendAnswer as AppendAnswer
+from runnel.store.appending import Appended as Appended
+from runnel.store.appending import Full as Full
+from runnel.store.appending import IdNotAbove as IdNotAbove
+from runnel.store.appending import Overflow as Overflow
+from runnel.store.appending import StaleSequence as StaleSequence
+from runnel.store.appending import append as append
 from runnel.store.keys import PartitionKeys
 from runnel.store.parked import ParkedNow as ParkedNow
 from runnel.store.parked import Tries as Tries
@@ -19,7 +25,6 @@ from runnel.store.script import Call as Call
 from runnel.store.script import Script as Script
 
 Start = Literal["earliest", "latest"]
-Overflow = Literal["block", "reject", "drop_oldest"]
 Went = Literal["well", "idle", "lost"]
 CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
 
@@ -76,87 +81,8 @@ class Held:
     left: float
 
 
-@frozen
-class Appended:
-    """All entries are in the log. Without explicit ids they count up from `first`."""
-
-    first: bytes
-    dropped: int
-
-
-@frozen
-class Full:
-    """Nothing was appended: there is room for `room` entries, and `processor` (if any) holds the rest back."""
-
-    room: int
-    processor: str
-    cursor: str
-
-
-@frozen
-class StaleSequence:
-    """A newer append of this producer is in the log: this one came too late, and nobody waits for it."""
-
-
-@frozen
-class IdNotAbove:
-    """Nothing was appended: the explicit id is not above the last one of the log."""
-
-    id: str
-
-
 AcquireAnswer = Acquired | Held | Stopped | Paused
 RenewAnswer = bool | Paused
-AppendAnswer = Appended | Full | StaleSequence | IdNotAbove
-
-
-def append(
-    keys: PartitionKeys,
-    producer: str,
-    sequence: int,
-    names: Sequence[bytes],
-    values: Iterable[bytes],
-    *,
-    cap: int,
-    overflow: Overflow,
-    explicit_ids: bool = False,
-    lifetime: float = 600.0,
-) -> Call[AppendAnswer]:
-    """Append entries of one shape (field names) to a partition's log: all or none, once per sequence.
-
-    Args:
-        keys: The partition's.
-        producer: Who appends; its mark lives for `lifetime` seconds after its last append.
-        sequence: Higher than that of any append of other entries by this producer to this partition.
-        names: The fields of every entry.
-        values: Entry after entry its id (if `explicit_ids`) and the values of its fields.
-        cap: How many entries the log may hold.
-        overflow: Whether entries that are not processed yet are dropped for room.
-        explicit_ids: Whether each entry names its id.
-        lifetime: For how long a repeated sequence is recognised, in seconds.
-    """
-    head = (
-        b"%d" % sequence,
-        b"%d" % round(lifetime * 1000),
-        b"%d" % cap,
-        overflow.encode(),
-        b"explicit" if explicit_ids else b"auto",
-        b"%d" % len(names),
-    )
-    keys_used = (keys.log, keys.cursors, keys.counts, keys.producer(producer))
-    return Call(SCRIPTS["append"], keys_used, (*head, *names, *values), _append_answer)
-
-
-def _append_answer(reply: list[Any]) -> AppendAnswer:
-    match reply:
-        case [b"OK" | b"ALREADY", first, dropped]:
-            return Appended(first, dropped)
-        case [b"FULL", room, processor, cursor]:
-            return Full(room, processor.decode(), cursor.decode())
-        case [b"ID", entry_id]:
-            return IdNotAbove(entry_id.decode())
-        case _:
-            return StaleSequence()
 
 
 def acquire(
@@ -224,7 +150,8 @@ def unregister(keys: PartitionKeys, processor: str, *, force: bool) -> Call[Held
         return Held(reply[1].decode(), reply[2] / 1000) if reply[0] == b"HELD" else None
 
     args = (processor, "force" if force else "ask")
-    keys_used = (keys.slot(processor), keys.cursors, keys.log, keys.dead(processor), *keys.of_parked(processor))
+    own = keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)
+    keys_used = (*own, *keys.of_parked(processor), *keys.of_actors(processor)[:4])
     return Call(SCRIPTS["unregister"], keys_used, args, answer)
 
 
@@ -239,7 +166,8 @@ def reset(keys: PartitionKeys, processor: str, cursor: str, count: int = 0) -> C
     to = cursor.encode() if cursor in ("earliest", "latest") else entry_id(cursor)
     if to is None:
         raise ConfigurationError(f'{cursor!r} is no cursor: give "earliest", "latest" or an id like 1595369377000-0')
-    keys_used = (keys.slot(processor), keys.cursors, keys.log, *keys.of_parked(processor))
+    own = keys.slot(processor), keys.cursors, keys.log
+    keys_used = (*own, *keys.of_parked(processor), *keys.of_actors(processor)[:3])
     return Call(SCRIPTS["reset"], keys_used, (processor, to, b"%d" % count), bytes)
 
 
@@ -277,6 +205,12 @@ class Look:
     stopped: str | None = None
     """Why nobody may own the partition."""
     paused: Paused | None = None
+    states: int = 0
+    """Keys whose actors remember something."""
+    reminding: int = 0
+    """Keys whose actors are to be reminded of something."""
+    emitted: int = 0
+    """Events that actors emitted, and that are not delivered yet."""
 
 
 def look(keys: PartitionKeys, processor: str) -> Call[Look]:
@@ -300,11 +234,16 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             dead=reply[13],
             crashes=reply[14],
             suspect=reply[15].decode() or None,
-            stopped=None if reply[16] is None else reply[16].decode(),
-            paused=None if reply[17] is None else Paused.of(reply[17]),
+            states=reply[16],
+            reminding=reply[17],
+            emitted=reply[18],
+            stopped=None if reply[19] is None else reply[19].decode(),
+            paused=None if reply[20] is None else Paused.of(reply[20]),
         )
 
-    keys_used = (*(keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)), *keys.of_parked(processor)[:2])
+    of_actors = keys.state(processor), keys.reminders(processor), keys.outbox(processor)
+    own = keys.slot(processor), keys.cursors, keys.log, keys.dead(processor)
+    keys_used = (*own, *keys.of_parked(processor)[:2], *of_actors)
     return Call(SCRIPTS["look"], keys_used, (processor,), answer)
 
 

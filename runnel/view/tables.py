@@ -133,6 +133,7 @@ def plan_view(plan: Plan) -> RenderableType:
     parts: list[RenderableType] = [title, table]
     if plan.parked:
         parts.append(Text(f"{_many(plan.parked, 'parked event')} are dropped: those behind the new cursor run again", "red"))
+    parts += _forgotten(plan)
     if owners := sorted({each.owner for each in plan.moves if each.owner}):
         parts.append(Text(f"Running workers go on from there: {', '.join(owners)}"))
     return Group(*parts)
@@ -171,7 +172,10 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"Delete {plan.processor} on {', '.join(plan.streams)}: lets go of {undone}", "bold"),
         table,
+        *_forgotten(plan),
     ]
+    if plan.emitted:
+        parts.append(Text(f"{_many(plan.emitted, 'emitted event')} on the way to other partitions: dropped", "red"))
     if plan.owners:
         parts.append(
             Text(
@@ -187,6 +191,13 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
             )
         )
     return Group(*parts)
+
+
+def _forgotten(plan: Plan | RemovalPlan) -> list[RenderableType]:
+    """What goes of actors, if anything does."""
+    said = [f"the state of {_many(plan.states, 'key')}"] if plan.states else []
+    said += [f"the reminders of {_many(plan.reminding, 'key')}"] if plan.reminding else []
+    return [Text(f"Drops {' and '.join(said)}: these actors begin anew", "red")] if said else []
 
 
 def _move(move: Move) -> tuple[RenderableType, ...]:
