@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from runnel.cli import actor, kept, look, processor, run, send, timers
+from runnel.cli import actor, kept, look, pause, processor, run, send, timers
 from runnel.cli.failure import report, silence_closed_pipe
 from runnel.version import __version__
 
@@ -40,6 +40,7 @@ processor.add_to(app)
 kept.add_to(app)
 actor.add_to(app)
 timers.add_to(app)
+pause.add_to(app)
 
 
 def _version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from runnel.handling.position import before, id_parts
 from runnel.store import membership, scripts
 from runnel.store.link import Link
 from runnel.store.membership import Roll
+from runnel.store.pausing import Paused
 from runnel.store.scripts import Look
 
 NOTHING = "0-0"
@@ -51,6 +52,8 @@ class PartitionStatus:
     """The event that runs alone for it, by its id in the log; None: none does."""
     stopped: str | None
     """Why it is quarantined; None: it is not."""
+    paused: Paused | None = None
+    """Who wants nobody to run it, and why; None: nobody does. Its owner may still be finishing what is under way."""
 
 
 @frozen(kw_only=True)
@@ -60,7 +63,7 @@ class ProcessorStatus:
     processor: str
     stream: str
     partitions: tuple[PartitionStatus, ...]
-    paused: Mapping[str, str] = field(factory=dict)
+    breaker_open: Mapping[str, str] = field(factory=dict)
     """Workers on which its circuit breaker is open → the error that opened it."""
 
     @property
@@ -87,6 +90,11 @@ class ProcessorStatus:
     def quarantined(self) -> int:
         """Partitions that are quarantined."""
         return sum(each.stopped is not None for each in self.partitions)
+
+    @property
+    def paused(self) -> int:
+        """Partitions that an operator has paused."""
+        return sum(each.paused is not None for each in self.partitions)
 
     @property
     def owned(self) -> int:
@@ -157,13 +165,13 @@ async def read_status(app: App) -> Status:
             for name, declared in app.processors.items()
         ]
         workers = workers_of(await link.call(membership.roll(app.keys)))
-        processors = [evolve(each, paused=await _paused(app, link, each.processor, workers)) for each in processors]
+        processors = [evolve(each, breaker_open=await _breaker_open(app, link, each.processor, workers)) for each in processors]
     finally:
         await link.close()
     return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
 
 
-async def _paused(app: App, link: Link, processor: str, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
+async def _breaker_open(app: App, link: Link, processor: str, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
     """The workers on which its circuit breaker is open, and the error that opened it."""
     running = [each.worker for each in workers if processor in each.processors]
     keys = [app.keys.paused(processor, worker) for worker in running]
@@ -217,6 +225,7 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         crashes=seen.crashes,
         suspect=seen.suspect,
         stopped=seen.stopped,
+        paused=seen.paused,
     )
 
 
@@ -294,7 +303,8 @@ def _totals(status: ProcessorStatus) -> dict[str, Any]:
         "parked": status.parked,
         "dead": status.dead,
         "quarantined": status.quarantined,
-        "paused": dict(status.paused),
+        "paused": status.paused,
+        "breaker_open": dict(status.breaker_open),
     }
 
 

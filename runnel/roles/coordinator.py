@@ -144,7 +144,8 @@ class Coordinator(Actor[CoordinatorMessage]):
         await self.link.close()
 
     def statistics(self) -> dict[str, object]:
-        return {"partitions": len(self._leases()), "of": len(self.slots)}
+        paused = sum(slot.paused is not None for slot in self.slots.values())
+        return {"partitions": len(self._leases()), "of": len(self.slots), **({"paused": paused} if paused else {})}
 
     def _leases(self) -> list[Lease]:
         return [slot.lease for slot in self.slots.values() if slot.lease is not None]
