@@ -61,6 +61,11 @@ GUARDS = [
         "acquire: the same nonce",
     ),
     Guard("acquire", "holds(slot, held[2], nonce)", "true", "acquire: the same nonce, another history"),
+    Guard("acquire", "if held[7] then", "if false then", "acquire: what is paused is nobody's"),
+    Guard("acquire", "if held[3] == nonce", "if not held[7] and held[3] == nonce", "acquire: the same nonce, paused meanwhile"),
+    Guard("renew", "if paused then", "if false then", "renew: its owner hears that it is paused"),
+    Guard("pause", "since = was.since or since", "since = since", "pause: since it was first"),
+    Guard("pause", "pcall(cjson.decode, paused)", "true, cjson.decode(paused)", "pause: a mark that is none of ours"),
     Guard("acquire", "left > 0 and ", "", "acquire: a lease that ran out"),
     Guard("acquire", "if left > 0", "if false and left > 0", "acquire: a lease that did not"),
     Guard("acquire", " and held[5] == history_now", "", "acquire: a token of another history is void"),
@@ -225,7 +230,7 @@ GUARDS = [
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
         for name in (
             *("acquire", "commit", "deliver", "move", "register", "release", "renew", "reset", "suspect", "trim"),
-            "unregister",
+            *("unregister", "pause", "resume"),
         )
     ),
     Guard("tick", "if due and claims and string.find", "if false and string.find", "tick: a claim sent again"),

@@ -239,8 +239,9 @@ async def test_an_app_under_test_says_that_it_is_paused_and_actors_go_on_with_th
         await pause(app, account, reason="audit")
         assert await let_go(app, account, patience=AT_ONCE) == ()
         await coins.send(*(Coin(key=f"{n % 4}") for n in range(40)))
-        with pytest.raises(NotDrained, match="is paused: audit"):
-            await t.drained()
+        async with asyncio.timeout(10):  # at once, and not when its own time is up
+            with pytest.raises(NotDrained, match="is paused: audit"):
+                await t.drained(timeout=60)
         await resume(app, account)
         await t.drained()
         assert await restart(app, account, patience=AT_ONCE) == ()
