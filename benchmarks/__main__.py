@@ -11,6 +11,7 @@ from attrs import evolve
 from rich.console import Console
 
 from benchmarks.actors import actors
+from benchmarks.asking import asking
 from benchmarks.cluster import handovers, many_partitions, scaling
 from benchmarks.delayed import delayed
 from benchmarks.failing import failing
@@ -23,6 +24,7 @@ from benchmarks.server import Server, embedded_server, server_at
 MEASUREMENTS: dict[str, Measurement] = {
     **SINGLE,
     "actors": actors,
+    "ask": asking,
     "delayed": delayed,
     "failing": failing,
     "handover": handovers,

@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 
 from runnel.clock import Clock, DueTimes, io_timeout
 from runnel.entity.asking import Asker
+from runnel.entity.looking import Looker
 from runnel.errors import ConfigurationError, StoreUnavailable
 from runnel.producer import Producer
 from runnel.settings import Settings
@@ -26,6 +27,7 @@ class _Session:
     producer: Producer | None = None
     delayer: Delayer | None = None
     asker: Asker | None = None
+    looker: Looker | None = None
     checked: set[tuple[str, int, str]] = field(factory=set)
     """The options with which streams were checked: clones of one name may differ in them."""
     checking: asyncio.Lock = field(factory=asyncio.Lock)
@@ -151,6 +153,18 @@ class Connected:
             store = session.store
             session.asker = Asker(producer, store.link(), store.link(), self.clock)
         return session.asker
+
+    async def looker(self) -> Looker:
+        """What looks at states in the running loop.
+
+        Raises:
+            ConfigurationError, StoreError: As `open`.
+        """
+        store = await self.open()
+        session = self._session()
+        if session.looker is None:
+            session.looker = Looker(store.link(), self.clock)
+        return session.looker
 
     async def check_stream(self, stream: Stream[Any]) -> None:
         """Note the options that decide where events lie, or compare them with those noted.

@@ -118,8 +118,11 @@ class Processor:
 
     @property
     def interrupted_after(self) -> float | None:
-        """The seconds after which the function is interrupted over an event; None: never, as a thread cannot be."""
-        in_threads = isinstance(self.run, InThreads) if self.entity is None else not self.entity.is_async
+        """The seconds after which the function is interrupted over an event; None: never, as a thread cannot be.
+
+        Of actors the one who waits for a thread is interrupted, and waits on for its end.
+        """
+        in_threads = self.entity is None and isinstance(self.run, InThreads)
         return None if in_threads else self.options.timeout
 
     def __call__(self, *args: Any) -> Any:

@@ -101,7 +101,10 @@ class Actor(Context, Generic[M, S]):
 
         Raises:
             RecordError: It does not fit.
+            ConfigurationError: The class has no `on_reminder`.
         """
+        if type(self).on_reminder is Actor.on_reminder:
+            raise ConfigurationError(f"actor {type(self).__name__!r} has no on_reminder: it says what a reminder is for")
         self._now.remind(name, after, at)
 
     def cancel_reminder(self, name: str) -> None:

@@ -10,6 +10,7 @@ give up, the next one reads.
 
 import asyncio
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import count, islice
 
@@ -28,6 +29,9 @@ BLOCK = 5.0
 
 SLACK = 0.05
 """Seconds for which the server may be late in saying that there is none."""
+
+MOST_ASKED = 500
+"""Answers that are awaited in one stream, which holds 1,000: with those that nobody waits for any more, if not for too many."""
 
 MOST_STREAMS = 64
 """Streams that are read though no answer is awaited there: soon one will be again, and then the read need not begin anew."""
@@ -73,6 +77,7 @@ class Asker:
         self._waiting: dict[int, _Waiting] = {}
         self._positions: dict[bytes, bytes] = {}
         """Stream → the last answer seen there; those that were asked last come last."""
+        self._room: defaultdict[bytes, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_ASKED))
         self._read: _Read | None = None
         self._client_id: int | None = None
         self._trouble: StoreError | None = None
@@ -92,21 +97,35 @@ class Asker:
             StreamFull, StoreError: The message could not be sent, or answers cannot be read.
         """
         give_up = self._clock.monotonic() + timeout
-        number = next(self._numbers)
-        waiting = self._waiting[number] = _Waiting(lane.keys.answers(self._name))
+        waiting = _Waiting(lane.keys.answers(self._name))
+        room = self._room[waiting.stream]
+        try:
+            async with io_timeout(timeout):
+                await room.acquire()
+        except TimeoutError:
+            raise NoAnswer(f"{whom} was not asked within {timeout:g} s: too many wait for answers already") from None
+        try:
+            await self._answer(waiting, lane, fields, give_up)
+        finally:
+            room.release()
+        if waiting.outcome is None:
+            raise self._no_answer(whom, timeout)
+        if isinstance(waiting.outcome, StoreError):
+            raise waiting.outcome
+        return waiting.outcome
+
+    async def _answer(self, waiting: _Waiting, lane: Lane, fields: Callable[[Request], Fields], give_up: float) -> None:
+        """Ask, and wait for the answer, until time is up."""
+        number, left = next(self._numbers), max(0.001, give_up - self._clock.monotonic())
+        self._waiting[number] = waiting
         self._positions[waiting.stream] = self._positions.pop(waiting.stream, START)
         try:
-            await send(self._producer, lane, fields(Request(self._name, b"%d" % number, timeout)), timeout)
-            while waiting.outcome is None:
-                if (left := give_up - self._clock.monotonic()) <= 0:
-                    raise self._no_answer(whom, timeout)
+            await send(self._producer, lane, fields(Request(self._name, b"%d" % number, left)), left)
+            while waiting.outcome is None and (left := give_up - self._clock.monotonic()) > 0:
                 await self._wait(waiting, left)
         finally:
             del self._waiting[number]
             self._pass_on()
-        if isinstance(waiting.outcome, StoreError):
-            raise waiting.outcome
-        return waiting.outcome
 
     def close(self) -> None:
         """Whoever still waits is told that there will be no answer."""
@@ -153,6 +172,11 @@ class Asker:
             answers = await self._xread(read, left)
         except StoreUnavailable as error:
             await self._wait_for_server(error, left)
+        except BaseException:
+            self._client_id = (
+                None  # who is cancelled leaves a connection of no use: the next read will have another one
+            )
+            raise
         else:
             self._trouble, self._failures = None, 0
             self._take(answers)

@@ -11,13 +11,10 @@ from runnel.entity.asking import send
 from runnel.entity.declaration import Entity
 from runnel.entity.failure import Failure
 from runnel.entity.messages import Method, message_fields, method_for
-from runnel.errors import ConfigurationError, RecordError, StoreUnavailable
+from runnel.errors import ConfigurationError, RecordError
 from runnel.processor import Processor
 from runnel.producer import Lane
 from runnel.records import key_bytes
-
-RETRY = 0.05
-"""Seconds until a server that is away is asked again."""
 
 
 @define(eq=False)
@@ -70,7 +67,9 @@ class Contact:
         if kind is None:
             return None
         stream = self.processor.stream
-        stored = await self._get(stream.partitions[stream.hash(key)].state(self._name), text)
+        where = stream.partitions[stream.hash(key)].state(self._name)
+        looker = await self.app.looker()
+        stored = await looker.look(where, text, self.app.send_timeout)
         return None if stored is None else kind.load(stored)
 
     @property
@@ -93,20 +92,6 @@ class Contact:
         stream = self.processor.stream
         producer = await self.app.producer_for(stream)
         return producer.lane(stream.partitions[stream.hash(key)], stream.partition_size, stream.overflow)
-
-    async def _get(self, where: bytes, key: bytes) -> bytes | None:
-        """One field of a hash; a server that is away for a while makes it late."""
-        store = await self.app.open()
-        clock = self.app.clock
-        give_up = clock.monotonic() + self.app.send_timeout
-        while True:
-            try:
-                found: bytes | None = await store.command("HGET", where, key)
-                return found
-            except StoreUnavailable:
-                if clock.monotonic() + RETRY > give_up:
-                    raise
-                await clock.sleep(RETRY)
 
 
 def _shown(key: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future
 from types import MappingProxyType
 
 from attrs import define
@@ -25,6 +26,7 @@ class Lane:
         waiting: Events that came to their turn while another one was under way, or while the key is parked.
         holds: How many events of the key are in hand: as long as there are any, the lane stays.
         failures: How often the event under way has failed.
+        thread: Done when the thread has ended in which its actor did something last.
         used: When an event came last, by the monotonic clock.
     """
 
@@ -36,6 +38,7 @@ class Lane:
     waiting: deque[Entry] | None = None
     holds: int = 0
     failures: int = 0
+    thread: "Future[None] | None" = None
     used: float = 0.0
 
     def put(self, entry: Entry) -> None:

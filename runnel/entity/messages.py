@@ -194,7 +194,7 @@ def addressed(fields: Sequence[bytes], methods: Mapping[str, Method]) -> Address
 
 def asks(fields: Sequence[bytes]) -> bool:
     """Whether somebody waits for the answer to this entry."""
-    return _request(dict(zip(fields[::2], fields[1::2], strict=False))) is not None
+    return TO in fields[:1] and _request(dict(zip(fields[::2], fields[1::2], strict=False))) is not None
 
 
 def refusal(fields: Sequence[bytes], error: Exception) -> Answer:

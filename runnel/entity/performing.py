@@ -31,7 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class Undecodable(RecordError):
-    """The event cannot be decoded: it fails, and is not tried again."""
+    """The event cannot be decoded: it fails, and is not tried again. Raised from the error that says why."""
+
+
+def as_told(error: Exception) -> Exception:
+    """An error as people are told it: that an event cannot be decoded is no other error for actors than for others."""
+    return error.__cause__ if isinstance(error, Undecodable) and isinstance(error.__cause__, Exception) else error
 
 
 @define(eq=False)
@@ -87,7 +92,7 @@ class Performer:
         if self.entity.is_async:
             await self.entity.receive(actor, record)
         else:
-            await self._in_thread(self.entity.receive, actor, record)
+            await self._call(lane, self.entity.receive, actor, record)
         self.keep(lane, actor)
 
     async def restart(self, lane: Lane, error: Exception) -> None:
@@ -108,7 +113,7 @@ class Performer:
         if entity.state is not None:
             actor._state = entity.state.load(lane.state)  # type: ignore[attr-defined]
         if entity.on_start is not None:
-            await self._in_thread(entity.on_start, actor)
+            await self._call(lane, entity.on_start, actor)
         lane.actor = actor
         return actor
 
@@ -117,31 +122,34 @@ class Performer:
         if actor is None or hook is None:
             return
         try:
-            await self._in_thread(hook, actor, *args)
+            await self._call(lane, hook, actor, *args)
         except Exception as error:
             fields = {**self.place.log_fields, "key": actor.key, "hook": hook.__name__}
             log.warning("hook of an actor failed", extra=fields, exc_info=error)
 
-    async def _in_thread(self, function: Hook, *args: Any) -> Any:
+    async def _call(self, lane: Lane, function: Hook, *args: Any) -> Any:
         """Call it: in a thread, unless it is `async def`."""
         place = self.place
-        return await call(partial(function, *args), f"{place.processor}/{place.partition}")
+        return await call(partial(function, *args), f"{place.processor}/{place.partition}", partial(setattr, lane, "thread"))
 
     # ── what it did ──
 
     def keep(self, lane: Lane, actor: Context, answer: Answer | None = None) -> None:
         """Note what the event did; nothing, if any of it cannot be stored."""
+        stored = lane.state
         if self._dumps is not None:
             if (state := actor._state) is not None:  # type: ignore[attr-defined]
-                stored: bytes | None = self._dumps(state)
+                stored = self._dumps(state)
+                if lane.state is None and stored == self._first:
+                    stored = None
             else:
                 stored, actor._state = None, self._initial()  # type: ignore[attr-defined]
-            if stored != lane.state and not (lane.state is None and stored == self._first):
-                lane.state = stored
-                self.window.save(lane.key, stored)
         if actor._turn is not None or answer is not None:
             turn, actor._turn = actor._turn, None
             self._keep_turn(lane, turn or Turn(), () if answer is None else (answer,))
+        if stored != lane.state:  # last, since all above may fail
+            lane.state = stored
+            self.window.save(lane.key, stored)
 
     def _keep_turn(self, lane: Lane, turn: Turn, answers: tuple[Effect, ...]) -> None:
         effects: list[Effect] = [*map(acts.emit, turn.emitted), *answers]
@@ -152,10 +160,10 @@ class Performer:
                 effects.append(self._reminder(lane.key, name, pending[name]))
             elif pending.pop(name, None) is not None:
                 effects.append(acts.unwake(self.place.processor, lane.key, name))
-        self.window.add(effects, emits=bool(turn.emitted))
         if pending != lane.reminders:
+            self.window.pend(lane.key, orjson.dumps(pending) if pending else None)
             lane.reminders = pending
-            self.window.reminders.fresh[lane.key] = orjson.dumps(pending) if pending else None
+        self.window.add(effects, emits=bool(turn.emitted))
 
     def _reminder(self, key: bytes, name: str, due: int) -> Effect:
         processor = self.place.processor
@@ -184,7 +192,7 @@ class Performer:
                 await self._answer(lane, actor, found)
             return
         if isinstance(found, Message):
-            await self._in_thread(found.method.function, actor, found.value)
+            await self._call(lane, found.method.function, actor, found.value)
         else:
             await self._remind(lane, actor, found)
         self.keep(lane, actor)
@@ -194,12 +202,12 @@ class Performer:
         if lane.reminders.get(reminder.name) != reminder.due or self.entity.on_reminder is None:
             return
         actor._now.cancel_reminder(reminder.name)  # unless the handler sets it again
-        await self._in_thread(self.entity.on_reminder, actor, reminder.name)
+        await self._call(lane, self.entity.on_reminder, actor, reminder.name)
 
     async def _answer(self, lane: Lane, actor: Context, message: Message) -> None:
         """Whatever comes of it is the answer: an error too, and then it has changed nothing."""
         try:
-            value = await self._in_thread(message.method.function, actor, message.value)
+            value = await self._call(lane, message.method.function, actor, message.value)
             answer = message.answer(value)
             self.keep(lane, actor, answer)
         except Exception as error:

@@ -20,6 +20,9 @@ from runnel.timing.delayed import Due, due
 MOST_EMITTED, MOST_BYTES = 1_000, 2**20
 """What one event may emit: all of it goes into one script, which holds up the server while it runs."""
 
+MOST_FIELDS = 7_900
+"""Names and values of one record: Lua passes no more to a command, and would notice in the middle of a commit."""
+
 LONGEST_NAME = 200
 """Bytes of a reminder's name."""
 
@@ -51,6 +54,8 @@ class Turn:
             of = stream.key_of(record) if key is None else key
             target = (stream.name, stream.hash(of), stream.partition_size, stream.overflow)
             entry = [b"~target", orjson.dumps(target), *fields, KEY, key_bytes(of), *tail]
+            if len(entry) > MOST_FIELDS:
+                raise RecordError(f"stream {stream.name!r}: a record of more than {MOST_FIELDS // 2} fields cannot be emitted")
             self.emitted.append(entry)
             self.size += sum(map(len, entry))
         if len(self.emitted) > MOST_EMITTED or self.size > MOST_BYTES:
@@ -65,10 +70,18 @@ class Turn:
         Raises:
             RecordError: Name or moment do not fit.
         """
-        if not isinstance(name, str) or not name or len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
-            raise RecordError(f"a reminder's name is a string of 1 to {LONGEST_NAME} bytes, not {name!r}")
+        if not isinstance(name, str) or not 0 < _size(name) <= LONGEST_NAME:
+            raise RecordError(f"a reminder's name is a string of 1 to {LONGEST_NAME} bytes in UTF-8, not {name!r}")
         self.reminders[name] = due(f"reminder {name!r}", after, at, "after")
 
     def cancel_reminder(self, name: str) -> None:
         """Have the actor not reminded."""
         self.reminders[name] = None
+
+
+def _size(name: str) -> int:
+    """In bytes; of what is not Unicode, such as half of a pair, none."""
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError:
+        return 0

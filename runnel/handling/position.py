@@ -73,11 +73,14 @@ class Position:
     def take_in(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
         """Put entries behind those in hand; those that are done are forgotten."""
         left = self.entries[self.at :]
-        self.forget()
+        self._settle()
         self.entries = left + entries if left else entries
 
     def forget(self) -> None:
         """Drop what is in hand: reading goes on at the cursor."""
+        self._settle()
+
+    def _settle(self) -> None:
         self._cursor, self._count = self.cursor, self.count
         self.entries = []
         self.at = self.out = 0

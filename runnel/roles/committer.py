@@ -6,6 +6,7 @@ for a lease that is lost.
 
 The first thing done after a pause is committed at once. Under load one exchange follows the other by `PACE`, however
 fast they are answered: a round trip costs as much as some fifty events, and gathers more of them the longer it waits.
+Only what somebody waits for, an actor's answer, does not wait for that.
 """
 
 import logging
@@ -35,9 +36,10 @@ RESEND = 0.05
 
 @frozen
 class Dirty:
-    """Something is done under this lease that no commit has taken up."""
+    """Something is done under this lease that no commit has taken up; somebody waits for it, perhaps."""
 
     lease: Lease
+    is_awaited: bool = False
 
 
 @frozen
@@ -103,8 +105,10 @@ class Committer(Actor[CommitterMessage]):
 
     async def receive(self, message: CommitterMessage) -> None:
         match message:
-            case Dirty(lease):
-                self.dirty[lease] = None
+            case Dirty(lease, is_awaited):
+                if lease.position.dirty:  # or a commit that came meanwhile has taken it up
+                    self.dirty[lease] = None
+                    self.not_before = 0.0 if is_awaited else self.not_before
             case Settle(lease):
                 if not lease.lost and self._owes(lease):
                     self.not_before = 0.0

@@ -1,9 +1,11 @@
 """How a partition fails, and what its supervisor does about it. Plain data and plain decisions."""
 
+import asyncio
 import logging
 
 from runnel.actors import Directive
 from runnel.errors import RunnelError
+from runnel.handling.alarm import Alarm
 from runnel.handling.policy import ExceptionPolicy
 from runnel.roles.lease import Lease
 
@@ -25,6 +27,23 @@ class EventFailed(RunnelError):
         """The handler's error."""
         assert isinstance(self.__cause__, Exception)
         return self.__cause__
+
+
+def reason(error: BaseException, alarm: Alarm | None) -> Exception:
+    """What an actor's handler has failed with, in whose task this is called; what is meant for its task is raised anew."""
+    interrupted = isinstance(error, asyncio.CancelledError)
+    if alarm is not None:
+        if alarm.rang and (verdict := alarm.verdict(interrupted=interrupted)) is not None:
+            return verdict
+        alarm.since = None  # or it would ring for this event when others are under way, or none is
+    task = asyncio.current_task()
+    if isinstance(error, SystemExit) or (interrupted and task is not None and not task.cancelling()):
+        failure = RuntimeError(f"the handler raised {type(error).__name__}")
+        failure.__cause__ = error
+        return failure
+    if not isinstance(error, Exception):
+        raise error
+    return error
 
 
 def failed(lease: Lease, error: Exception) -> RunnelError:

@@ -58,10 +58,18 @@ class Head:
             return False
         if not self.passing.failed(1, error, lane.failures):
             self.window.out = 0
-            self.lanes.again(lane)
+            self._keep(lane)
             return False
         self.lanes.leave(lane)
         return True
+
+    def _keep(self, lane: Lane) -> None:
+        """It runs again. So do others that have failed meanwhile, if it stays since nearly all fails."""
+        self.lanes.again(lane)
+        for xid, (other, error) in [*self.lanes.failed.items()]:
+            if self.passing.gate.keeps_on(self.lease, error):
+                del self.lanes.failed[xid]
+                self.lanes.again(other)
 
     def _park(self, entry: Entry) -> bool:
         if asks(entry[1]):  # nobody would wait for that long

@@ -15,6 +15,7 @@ from runnel.clock import DueTimes
 from runnel.entity.context import Place
 from runnel.entity.declaration import Entity
 from runnel.entity.performing import Performer
+from runnel.handling.calling import whole
 from runnel.handling.policy import ExceptionPolicy
 from runnel.handling.window import Window
 from runnel.roles.admission import Admission
@@ -116,22 +117,20 @@ class KeyedPartition(Actor[KeyedMessage]):
         place = Place(lease.processor.stream, lease.keys.number, options.name)
         self.performer = Performer(entity, place, window, self.clock, self.due_times, lease.server_ahead)
         self.passivation = Passivation(lanes, self.performer, self.clock, self.share, self._begin)
-        self.runners = Runners(
-            lease, window, lanes, self.performer, self.head, self.gate, self.clock, self._begin, self._call
-        )
+        self.runners = Runners(lease, window, lanes, self.performer, self.head, self.gate, self.clock, self._begin, self._call)
         parts = self.admission, self.passing, self.care, self.head, self.runners
         self.solo = Solo(lease, window, lanes, *parts, self._wait, self._more)
 
     async def on_start(self) -> None:
-        lease, window = self.lease, self.lease.position
         self._put_together()
+        lease, window = self.lease, self.window
         self.passing.end_replay()
         self.turns.leave(lease)
         window.forget()
         await self._begin_term()
         window.on_dirty = lambda: self.committer.tell_nowait(Dirty(lease))
-        self.window.on_taken = self._taken
-        self.window.on_emitted = lambda: self.relay.tell_nowait(Deliver(lease.keys))
+        window.on_awaited = lambda: self.committer.tell_nowait(Dirty(lease, is_awaited=True))
+        window.on_taken, window.on_emitted = self._taken, lambda: self.relay.tell_nowait(Deliver(lease.keys))
         self.feed = Feed(lease=lease, partition=self.ref, after=window.cursor)
         self.reader.tell_nowait(self.feed)
         if lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
@@ -161,11 +160,13 @@ class KeyedPartition(Actor[KeyedMessage]):
                 await self._go_on()
         except ActorStopping:
             pass
+        except Exception:
+            await self.runners.quiet(self.lease.processor.options.grace_period)  # a thread would not be interrupted
+            raise
         await self.runners.quiet()
 
     async def _go_on(self) -> None:
         if self.head.failure is not None:
-            await self.runners.quiet()
             raise self.head.failure
         if await self._does_else():
             return
@@ -236,8 +237,6 @@ class KeyedPartition(Actor[KeyedMessage]):
             case _Ended(then):
                 then()
                 self.runners.wake()
-            case TimeIsUp():
-                pass
 
     async def _wait(self, seconds: float) -> None:
         """Let time pass, and take up what comes meanwhile.
@@ -252,7 +251,7 @@ class KeyedPartition(Actor[KeyedMessage]):
     # ── its runners ──
 
     def _begin(self, work: Coroutine[Any, Any, None], then: Callable[[], None] = lambda: None) -> None:
-        self.pipe_to_self(work, lambda _: _Ended(then))
+        self.pipe_to_self(whole(work), lambda _: _Ended(then))
 
     def _call(self) -> None:
         """Its runners have come to where they can be left alone."""

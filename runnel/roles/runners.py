@@ -15,12 +15,14 @@ from attrs import define, field
 from runnel.clock import Clock, Timer
 from runnel.entity.declaration import Entity
 from runnel.entity.lane import Lane
-from runnel.entity.performing import Performer, Undecodable
+from runnel.entity.messages import asks, refusal
+from runnel.entity.performing import Performer, Undecodable, as_told
 from runnel.errors import RecordError
 from runnel.handling.alarm import Alarm
 from runnel.handling.breath import BREATH, breathe
 from runnel.handling.retry import pause
 from runnel.handling.window import Window
+from runnel.roles.failing import reason
 from runnel.roles.gate import Gate
 from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
@@ -83,12 +85,18 @@ class Runners:
         self.may_run = True
         self.wake()
 
-    async def quiet(self) -> None:
-        """Let no event begin, and wait until no handler runs."""
+    async def quiet(self, within: float | None = None) -> None:
+        """Let no event begin, and wait until no handler runs, or for so many seconds."""
         self.may_run = False
-        while self.running:
-            self._silence = asyncio.get_running_loop().create_future()
-            await self._silence
+        if not self.running:
+            return
+        silence = self._silence = asyncio.get_running_loop().create_future()
+        timer = None if within is None else self.clock.call_later(within, self._end_silence)
+        try:
+            await silence
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def wake(self) -> None:
         """There may be something to run."""
@@ -107,7 +115,10 @@ class Runners:
         self._timers.clear()
 
     async def attempt(self, lane: Lane) -> Exception | None:
-        """Have the event under way of this lane handled: what it has failed with, if it has; its actor is gone then."""
+        """Have the event under way of this lane handled: what it has failed with, if it has; its actor is gone then.
+
+        An ask does not fail: whatever comes of it is its answer.
+        """
         assert lane.at is not None
         limit = self.lease.processor.interrupted_after
         alarm = None if limit is None else Alarm(self.clock, limit)
@@ -119,9 +130,11 @@ class Runners:
             if alarm is not None:
                 alarm.pause()
         except BaseException as error:
-            failure = self._failure(error, alarm)
+            failure = reason(error, alarm)
             lane.failures += 1
-            await self.performer.restart(lane, failure)
+            await self._retire(lane, failure)
+            if self._answers(lane, failure):
+                return None
         return failure
 
     def tries_again(self, lane: Lane, failure: Exception) -> float | None:
@@ -181,7 +194,7 @@ class Runners:
                 if alarm is not None:
                     alarm.pause()
             except BaseException as error:
-                await self._failed(lane, self._failure(error, alarm))
+                await self._failed(lane, reason(error, alarm))
             else:
                 window.finish(entry)
                 lane.at = None  # `lanes.leave`
@@ -195,14 +208,14 @@ class Runners:
                 if failed or parked.keys:
                     self.head.attend()
             self.running -= 1
-            if self._silence is not None:
-                self._is_quiet()
+            if self._silence is not None and not self.running:
+                self._end_silence()
             if now() >= self._due:
                 await self._breathe()
 
     def _next(self) -> Lane | None:
         """The lane that is to run next, if one may."""
-        if not self.may_run or self.window.is_full or self.window.closing:
+        if not self.may_run or self.window.is_full or self.window.closing or self.lanes.parking.is_full:
             return None
         if self._has_breaker and self.gate.state != "closed" and (self.running or self.gate.holds(self.lease)):
             return None
@@ -243,37 +256,46 @@ class Runners:
         await breathe(0.0)
         self._due = self.clock.monotonic() + BREATH
 
-    def _is_quiet(self) -> None:
-        if self._silence is not None and not self.running:
-            if not self._silence.done():
-                self._silence.set_result(None)
-            self._silence = None
+    def _end_silence(self) -> None:
+        if self._silence is not None and not self._silence.done():
+            self._silence.set_result(None)
+        self._silence = None
 
     # ── failures ──
 
-    def _failure(self, error: BaseException, alarm: Alarm | None) -> Exception:
-        """What a handler has failed with; what is meant for its task passes."""
-        interrupted = isinstance(error, asyncio.CancelledError)
-        if alarm is not None and alarm.rang and (verdict := alarm.verdict(interrupted=interrupted)) is not None:
-            return verdict
-        task = asyncio.current_task()
-        if isinstance(error, SystemExit) or (interrupted and task is not None and not task.cancelling()):
-            failure = RuntimeError(f"the handler raised {type(error).__name__}")
-            failure.__cause__ = error
-            return failure
-        if not isinstance(error, Exception):
-            raise error
-        return error
-
     async def _failed(self, lane: Lane, failure: Exception) -> None:
+        assert lane.at is not None
         lane.failures += 1
-        await self.performer.restart(lane, failure)
-        if (seconds := self.tries_again(lane, failure)) is not None:
+        await self._retire(lane, failure)
+        if self._answers(lane, failure):
+            self.window.finish(lane.at)
+            self.lanes.leave(lane)
+        elif (seconds := self.tries_again(lane, failure)) is not None:
             self._timers[lane] = self.clock.call_later(seconds, lambda: self._again(lane))
+        elif self.gate.state != "closed" and self.gate.keeps(self.lease, lane.key, failure):
+            self.lanes.again(lane)  # first or not: what fails now says nothing about it
         else:
-            assert lane.at is not None
-            self.lanes.failed[lane.at[0]] = lane, failure
-            self.head.attend()
+            self.lanes.failed[lane.at[0]] = lane, as_told(failure)
+        self.head.attend()
+
+    async def _retire(self, lane: Lane, failure: Exception) -> None:
+        """Its actor goes. First its thread must have ended, if it runs in one: the key is handled by one at a time."""
+        if (thread := lane.thread) is not None and not thread.done():
+            entry = b"" if lane.at is None else lane.at[0]
+            fields = {**self.lease.log_fields, "entry": self.lease.event_id(entry)}
+            log.warning(
+                "an event takes longer than its timeout: a thread is not interrupted, it fails when it returns",
+                extra=fields,
+            )
+            await asyncio.wrap_future(thread)
+        await self.performer.restart(lane, failure)
+
+    def _answers(self, lane: Lane, failure: Exception) -> bool:
+        """Whether somebody has asked: then they are told, and the message is done, since it has changed nothing."""
+        if lane.at is None or not asks(lane.at[1]):
+            return False
+        self.window.add([refusal(lane.at[1], failure)])
+        return True
 
     def _again(self, lane: Lane) -> None:
         del self._timers[lane]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from attrs import define
 
 from runnel.entity.lane import Lane
+from runnel.entity.performing import as_told
 from runnel.handling.window import Window
 from runnel.roles.admission import Admission
 from runnel.roles.care import Care
@@ -109,6 +110,6 @@ class Solo:
         """Have the event under way of this lane handled, and tried again: why it failed for good, if it has."""
         while (error := await self.runners.attempt(lane)) is not None:
             if (seconds := self.runners.tries_again(lane, error)) is None:
-                break
+                return as_told(error)
             await self.wait(seconds)
-        return error
+        return None

@@ -2,7 +2,7 @@
 
 A round that fails is printed with its seed and its timeline, and its files (the ledger, what each worker logged) stay.
 `--seed S --rounds 1` has the timeline of seed S come again. `--parking`: rounds with keys that are parked and released.
-`--without nonce|history|number|parked` takes a guard out of the scripts: then it must fail (`parked`: with `--parking`).
+`--without nonce|history|number|parked` takes a guard out of the scripts: then it must fail.
 """
 
 import argparse

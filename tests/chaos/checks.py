@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
 from attrs import frozen
 
-from tests.chaos.record import Era, Record, Sample
+from tests.chaos.record import Era, Life, Record, Sample
 from tests.integration.faults.harness import as_numbers
 from tests.integration.faults.ledger import Line, Order
 
@@ -237,7 +237,12 @@ def _committed(record: Record, course: Course) -> dict[int, int]:
 
 def died(record: Record) -> Iterator[str]:
     """A worker that had started runs until it is killed, or told to leave, and then it leaves in order."""
-    for life in record.lives:
+    return ended_otherwise(record.lives)
+
+
+def ended_otherwise(lives: Iterable[Life]) -> Iterator[str]:
+    """Workers that had started, and ended though they were neither killed nor told to leave, or not in order."""
+    for life in lives:
         if life.exit_code is None or life.doomed or life.ended <= life.ready:
             continue
         if not life.dismissed or life.exit_code:

@@ -7,9 +7,14 @@ Each ends with everything settled; with its guard in place nothing is violated, 
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from signal import Signals
+from typing import Any
+
+from attrs import field, frozen
 
 from runnel.store.keys import PartitionKeys
+from tests.chaos import parking
 from tests.chaos.checks import violations
+from tests.chaos.record import Record
 from tests.chaos.world import World, opened
 from tests.integration.faults.harness import Process
 from tests.integration.faults.ledger import Order
@@ -48,7 +53,7 @@ async def nonce(world: World) -> None:
     await world.pair.in_step()
     world.pair.sever()
     await world.send(orders(0, 1, 2), ids(range(1, 4)))
-    _, first = await world.hire(lock_expiry=8.0, fail_points=True, crash="before commit", signal="SIGSTOP")
+    _, first = await world.hire(lock_expiry=60.0, fail_points=True, crash="before commit", signal="SIGSTOP")
     await wait_until(lambda: first.stopped, what="the first owner is stopped with its first commit in hand")
     await world.promote()
     await world.send(orders(10, 11, 12), ids(range(1, 4)))
@@ -90,7 +95,41 @@ def is_commit(request: bytes, keys: PartitionKeys) -> bool:
     return b"EVALSHA" in request and keys.slot("till") in request and keys.cursors in request and keys.log not in request
 
 
-SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {"history": history, "nonce": nonce, "number": number}
+async def parked(world: World) -> None:
+    """Who takes over from an owner that has died parks the newer events of the keys that are parked."""
+    await world.send(orders(0, 1))
+    first = await world.hire()
+    await world.settled()  # 0 has failed, and 1 lies behind it
+    world.kill(first)
+    world.shop.plan.mended.touch()
+    await world.send(orders(2))
+    await world.hire()
+    await world.settled()
+    await parking.all_released(world)
+
+
+@frozen(kw_only=True)
+class Scenario:
+    """Faults in a world of their own: what they are, what its workers do, and what is judged when they are over."""
+
+    arrange: Callable[[World], Awaitable[None]]
+    replica: bool = True
+    plan: dict[str, Any] = field(factory=dict)
+    violations: Callable[[Record], list[str]] = violations
+
+
+SCENARIOS = {
+    "history": Scenario(arrange=history),
+    "nonce": Scenario(arrange=nonce),
+    "number": Scenario(arrange=number, replica=False),
+    "parked": Scenario(
+        arrange=parked,
+        replica=False,
+        plan={"policy": "park", "poison": [1], "poison_every": 1},
+        violations=parking.of_each_key,
+    ),
+}
+"""By the guard that stands alone between these faults and an accident."""
 
 
 async def forgotten_registry(folder: Path) -> list[str]:
@@ -115,9 +154,10 @@ async def forgotten_registry(folder: Path) -> list[str]:
 
 async def accident(guard: str, without: str, folder: Path) -> list[str]:
     """What is violated when the accident of a guard is arranged, without some guard or with all of them ("")."""
-    async with opened(folder, replica=guard != "number", partition_count=1, without=without) as world:
+    scenario = SCENARIOS[guard]
+    async with opened(folder, replica=scenario.replica, partition_count=1, without=without, **scenario.plan) as world:
         try:
-            await SCENARIOS[guard](world)
+            await scenario.arrange(world)
         except AssertionError as error:
-            return [f"it came to no end: {error}", *violations(world.record())]
-        return violations(world.record())
+            return [f"it came to no end: {error}", *scenario.violations(world.record())]
+        return scenario.violations(world.record())

@@ -1,4 +1,4 @@
-"""What each kind of fault does to a world. A fault is over when its function returns; several may be on at once."""
+"""What each kind of fault does to a site. A fault is over when its function returns; several may be on at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,14 +9,10 @@ from typing import Literal
 
 import redis.exceptions as redis_errors
 
-from tests.chaos.record import Life
+from tests.chaos.site import Site, Worker
 from tests.chaos.timeline import LEASE, OWNERS, Moment, lasting
-from tests.chaos.world import World
-from tests.integration.faults.harness import Process
 from tests.proxy import Proxy
 from tests.support import wait_until
-
-Worker = tuple[Life, Process]
 
 LONGEST = 3.0
 """Seconds that a fault waits for what it has prepared to come about."""
@@ -28,9 +24,9 @@ STEP = 0.15
 """Seconds between strokes of a fault that strikes again and again."""
 
 
-def picked(world: World, pick: float, count: int = 1) -> list[Worker]:
+def picked(site: Site, pick: float, count: int = 1) -> list[Worker]:
     """So many of the workers that run, mostly one that owns something first."""
-    staff, owners = world.staff(), world.owners()
+    staff, owners = site.staff(), site.owners()
     among = owners if owners and pick < OWNERS else staff
     first = staff.index(among[int(pick / OWNERS * len(among)) % len(among)])
     return (staff[first:] + staff[:first])[:count]
@@ -39,31 +35,31 @@ def picked(world: World, pick: float, count: int = 1) -> list[Worker]:
 # ── workers ──
 
 
-async def kill(world: World, moment: Moment) -> None:
+async def kill(site: Site, moment: Moment) -> None:
     """kill -9, at any moment."""
-    for worker in picked(world, moment.pick):
-        world.kill(worker)
-    await world.at_least(2)
+    for worker in picked(site, moment.pick):
+        site.kill(worker)
+    await site.at_least(2)
 
 
-async def kill_at(world: World, moment: Moment) -> None:
+async def kill_at(site: Site, moment: Moment) -> None:
     """A worker takes the place of all others that is killed at a fail point, when it passes that for the n-th time."""
-    worker = await world.hire(fail_points=True, crash=moment.detail, nth=_nth(moment))
-    await _take_over(world, worker)
+    worker = await site.hire(fail_points=True, crash=moment.detail, nth=_nth(moment))
+    await _take_over(site, worker)
 
 
 def _nth(moment: Moment) -> int:
     return 1 + int(moment.pick * 30)
 
 
-async def _take_over(world: World, newcomer: Worker) -> None:
+async def _take_over(site: Site, newcomer: Worker) -> None:
     """All others leave, so that the newcomer owns what they owned; then a new one comes, to stand by."""
-    await world.ready(newcomer)
-    for worker in world.staff():
+    await site.ready(newcomer)
+    for worker in site.staff():
         if worker is not newcomer and not worker[0].doomed:
-            world.dismiss(worker)
-    await _within(LONGEST, lambda: newcomer in world.owners() or not newcomer[1].running)
-    await world.at_least(2)
+            site.dismiss(worker)
+    await _within(LONGEST, lambda: newcomer in site.owners() or not newcomer[1].running)
+    await site.at_least(2)
 
 
 async def _within(seconds: float, condition: Callable[[], object]) -> None:
@@ -72,70 +68,70 @@ async def _within(seconds: float, condition: Callable[[], object]) -> None:
         await wait_until(condition, seconds)
 
 
-async def pause(world: World, moment: Moment) -> None:
+async def pause(site: Site, moment: Moment) -> None:
     """SIGSTOP and, when its leases have ended long since, SIGCONT."""
-    await _stopped(world, picked(world, moment.pick), moment.span)
+    await _stopped(site, picked(site, moment.pick), moment.span)
 
 
-async def pause_two(world: World, moment: Moment) -> None:
+async def pause_two(site: Site, moment: Moment) -> None:
     """Two workers are stopped and go on, one after the other."""
-    one, *others = picked(world, moment.pick, 2)
+    one, *others = picked(site, moment.pick, 2)
 
     async def later() -> None:
         await lasting(moment.span / 3)
-        await _stopped(world, others, moment.span)
+        await _stopped(site, others, moment.span)
 
-    await asyncio.gather(_stopped(world, [one], moment.span), later())
+    await asyncio.gather(_stopped(site, [one], moment.span), later())
 
 
-async def pause_at(world: World, moment: Moment) -> None:
+async def pause_at(site: Site, moment: Moment) -> None:
     """A worker takes the place of all others that stops itself at a fail point, and goes on later."""
-    worker = await world.hire(fail_points=True, crash=moment.detail, nth=_nth(moment), signal="SIGSTOP")
-    await _take_over(world, worker)
+    worker = await site.hire(fail_points=True, crash=moment.detail, nth=_nth(moment), signal="SIGSTOP")
+    await _take_over(site, worker)
     await _within(LONGEST, lambda: worker[1].stopped)
-    await _stopped(world, [worker], moment.span)
+    await _stopped(site, [worker], moment.span)
 
 
-async def _stopped(world: World, workers: Iterable[Worker], span: float) -> None:
+async def _stopped(site: Site, workers: Iterable[Worker], span: float) -> None:
     with ExitStack() as stack:
         for worker in workers:
-            stack.enter_context(world.stopped(worker))
+            stack.enter_context(site.stopped(worker))
         await lasting(span)
 
 
-async def join_and_leave(world: World, moment: Moment) -> None:
+async def join_and_leave(site: Site, moment: Moment) -> None:
     """Again and again a worker comes, and another leaves."""
     chance = Random(moment.pick)
     for _ in range(round(moment.span / CHURN)):
-        await world.hire()
+        await site.hire()
         await lasting(CHURN)
-        for worker in picked(world, chance.random()):
-            world.dismiss(worker)
+        for worker in picked(site, chance.random()):
+            site.dismiss(worker)
 
 
-async def slow_handlers(world: World, moment: Moment) -> None:
+async def slow_handlers(site: Site, moment: Moment) -> None:
     """A worker takes the place of all others whose handlers take longer than a lease, now and then, for some time."""
     blocking = moment.detail == "blocking"
-    worker = await world.hire(slow=1.5 * LEASE, slow_every=20, blocking=blocking)
-    await _take_over(world, worker)
+    worker = await site.hire(slow=1.5 * LEASE, slow_every=20, blocking=blocking)
+    await _take_over(site, worker)
     await lasting(moment.span)
-    world.dismiss(worker)
+    site.dismiss(worker)
 
 
 # ── connections ──
 
 
-async def kill_clients(world: World, moment: Moment) -> None:
+async def kill_clients(site: Site, moment: Moment) -> None:
     """CLIENT KILL, of half of them each time."""
     chance = Random(moment.pick)
     for _ in range(round(moment.span / STEP)):
-        await asyncio.to_thread(_kill_clients, world, chance)
+        await asyncio.to_thread(_kill_clients, site, chance)
         await lasting(STEP)
 
 
-def _kill_clients(world: World, chance: Random) -> None:
+def _kill_clients(site: Site, chance: Random) -> None:
     try:
-        with world.pair.primary.client() as client:
+        with site.pair.primary.client() as client:
             for found in client.client_list(_type="normal"):
                 if chance.random() < 0.5:
                     client.client_kill_filter(_id=found["id"], skipme=True)
@@ -143,10 +139,10 @@ def _kill_clients(world: World, chance: Random) -> None:
         pass  # another fault has the server down
 
 
-async def latency(world: World, moment: Moment) -> None:
+async def latency(site: Site, moment: Moment) -> None:
     """All that is sent takes its time, each way."""
-    gates = _gates(world, moment)
-    with world.disturbed():
+    gates = _gates(site, moment)
+    with site.disturbed():
         for gate in gates:
             gate.delay(0.02 + 0.1 * moment.pick)
         await lasting(moment.span)
@@ -154,10 +150,10 @@ async def latency(world: World, moment: Moment) -> None:
             gate.delay(0)
 
 
-async def cut(world: World, moment: Moment) -> None:
+async def cut(site: Site, moment: Moment) -> None:
     """Nothing gets through one way; then the connections break."""
-    gates = _gates(world, moment)
-    with world.disturbed():
+    gates = _gates(site, moment)
+    with site.disturbed():
         for gate in gates:
             gate.blackhole(direction=_direction(moment))
         await lasting(moment.span)
@@ -166,10 +162,10 @@ async def cut(world: World, moment: Moment) -> None:
             gate.cut()
 
 
-async def stall(world: World, moment: Moment) -> None:
+async def stall(site: Site, moment: Moment) -> None:
     """Nothing gets through one way; then it all arrives, late."""
-    gates = _gates(world, moment)
-    with world.disturbed():
+    gates = _gates(site, moment)
+    with site.disturbed():
         for gate in gates:
             gate.stall(direction=_direction(moment))
         await lasting(moment.span)
@@ -177,10 +173,10 @@ async def stall(world: World, moment: Moment) -> None:
             gate.stall(False)
 
 
-def _gates(world: World, moment: Moment) -> list[Proxy]:
+def _gates(site: Site, moment: Moment) -> list[Proxy]:
     if moment.detail.startswith("all"):
-        return list(world.gates.values())
-    return [world.gates[life.name] for life, _ in picked(world, moment.pick)]
+        return list(site.gates.values())
+    return [site.gates[life.name] for life, _ in picked(site, moment.pick)]
 
 
 def _direction(moment: Moment) -> Literal["requests", "replies"]:
@@ -190,37 +186,37 @@ def _direction(moment: Moment) -> Literal["requests", "replies"]:
 # ── the server ──
 
 
-async def restart_server(world: World, moment: Moment) -> None:
+async def restart_server(site: Site, moment: Moment) -> None:
     """The server ends, in order or killed, and comes back with its append-only file."""
-    async with world.one_server_fault:
-        with world.disturbed():
-            server = world.pair.primary
+    async with site.one_server_fault:
+        with site.disturbed():
+            server = site.pair.primary
             await asyncio.to_thread(server.kill if moment.detail == "SIGKILL" else server.stop)
             await lasting(moment.span)
             await asyncio.to_thread(server.start)
 
 
-async def failover(world: World, moment: Moment) -> None:
+async def failover(site: Site, moment: Moment) -> None:
     """Replication is cut, the primary takes more, and then the replica is the primary: what came between is lost."""
-    async with world.one_server_fault:
-        await world.pair.in_step()
-        world.pair.sever()
+    async with site.one_server_fault:
+        await site.pair.in_step()
+        site.pair.sever()
         await lasting(moment.span)
-        with world.disturbed():
-            await world.promote()
-        await world.replace_replica()
+        with site.disturbed():
+            await site.promote()
+        await site.replace_replica()
 
 
-async def lose_control_messages(world: World, moment: Moment) -> None:
+async def lose_control_messages(site: Site, moment: Moment) -> None:
     """What workers tell each other is gone, again and again; what they write down is not."""
     for _ in range(round(moment.span / STEP)):
-        await asyncio.to_thread(_lose_control_messages, world, moment.detail)
+        await asyncio.to_thread(_lose_control_messages, site, moment.detail)
         await lasting(STEP)
 
 
-def _lose_control_messages(world: World, how: str) -> None:
+def _lose_control_messages(site: Site, how: str) -> None:
     try:
-        with world.pair.primary.client() as client:
+        with site.pair.primary.client() as client:
             if how == "DEL":
                 client.delete("{shop}:control")
             else:
@@ -229,7 +225,7 @@ def _lose_control_messages(world: World, how: str) -> None:
         pass  # another fault has the server down
 
 
-Fault = Callable[[World, Moment], Awaitable[None]]
+Fault = Callable[[Site, Moment], Awaitable[None]]
 
 FAULTS: dict[str, Fault] = {
     "kill": kill,
@@ -249,14 +245,14 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-async def heal(world: World) -> None:
+async def heal(site: Site) -> None:
     """No fault is on any more, and two workers without a flaw run."""
-    for gate in world.gates.values():
+    for gate in site.gates.values():
         gate.delay(0)
         gate.stall(False)
-    for life, process in world.staff():
+    for life, process in site.staff():
         if life.flawed or life.doomed:
-            world.kill((life, process))
+            site.kill((life, process))
         process.signal(Signals.SIGCONT)
-    await wait_until(lambda: not any(life.doomed or life.dismissed for life, _ in world.staff()), 20, "who leaves has left")
-    await world.at_least(2)
+    await wait_until(lambda: not any(life.doomed or life.dismissed for life, _ in site.staff()), 20, "who leaves has left")
+    await site.at_least(2)

@@ -17,9 +17,10 @@ class Pair:
     replica: Server | None
 
     @classmethod
-    async def start(cls, *, replica: bool) -> "Pair":
+    async def start(cls, *, replica: bool, durable: bool = True) -> "Pair":
+        """`durable`: what they took outlives a restart of theirs."""
         options = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
-        servers = [Server(tcp=True, durable=True, options=dict(options)) for _ in range(1 + replica)]
+        servers = [Server(tcp=True, durable=durable, options=dict(options)) for _ in range(1 + replica)]
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers))
         pair = cls(servers[0], servers[1] if replica else None)
         pair.follow()

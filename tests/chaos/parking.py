@@ -126,10 +126,14 @@ def without_poison(record: Record) -> Record:
     return evolve(record, lines=lines, sent=sent, eras=[evolve(record.eras[-1], logs=logs)])
 
 
+def of_each_key(record: Record) -> list[str]:
+    """What went wrong with events as those of their key."""
+    return [f"{check.__name__}: {what}" for check in (checks.lost, overtaken) for what in check(record)]
+
+
 def violations(record: Record) -> list[str]:
     """What went wrong."""
-    found = [f"{check.__name__}: {what}" for check in (checks.lost, overtaken) for what in check(record)]
-    return found + [f"of keys without poison: {what}" for what in checks.violations(without_poison(record))]
+    return of_each_key(record) + [f"of keys without poison: {what}" for what in checks.violations(without_poison(record))]
 
 
 PARKING = Trade(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ from attrs import field, frozen
 
 from runnel.errors import StoreError
 from tests.chaos.checks import violations
-from tests.chaos.faults import FAULTS, Fault, heal
+from tests.chaos.faults import FAULTS, heal
 from tests.chaos.record import Record
 from tests.chaos.timeline import Moment, Timeline, lasting, planned
 from tests.chaos.world import World, opened
 from tests.integration.faults.ledger import Order
-from tests.support import wait_until
 
 KEYS = range(12)
 PACE = 0.06
@@ -49,7 +48,7 @@ class Trade:
     """What the workers of a world do, what has to be done in peace before all is done, and what is judged then."""
 
     plan: dict[str, Any] = field(factory=dict)
-    faults: dict[str, Fault] = field(factory=lambda: FAULTS)
+    faults: Mapping[str, Callable[[World, Moment], Awaitable[None]]] = field(factory=lambda: FAULTS)
     in_peace: Callable[[World], Awaitable[None]] = nothing_more
     violations: Callable[[Record], list[str]] = violations
 
@@ -86,7 +85,7 @@ async def _live_through(timeline: Timeline, world: World, found: list[str], trad
     await heal(world)
     await world.settled()
     await trade.in_peace(world)
-    await _go_home(world)
+    await world.go_home()
     await world.settled(0.0)
     await world.watch.looked()
 
@@ -109,10 +108,3 @@ async def _sell(world: World, over: asyncio.Event) -> None:
             pass  # whether they are in the log is not known: the log will tell
         number += 1
         await lasting(PACE)
-
-
-async def _go_home(world: World) -> None:
-    """Everybody leaves in order."""
-    for worker in world.staff():
-        world.dismiss(worker)
-    await wait_until(lambda: not world.staff(), 20, what="all workers have left")

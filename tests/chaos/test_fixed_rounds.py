@@ -20,8 +20,8 @@ SECONDS = 10.0
 PARKING_SECONDS = 7.0
 
 
-async def parking_run(seed: int, folder: Path, without: str = "") -> Outcome:
-    return await run(drawn_while_parking(seed, PARKING_SECONDS), folder, without, PARKING)
+async def parking_run(seed: int, folder: Path) -> Outcome:
+    return await run(drawn_while_parking(seed, PARKING_SECONDS), folder, trade=PARKING)
 
 
 @pytest.mark.parametrize("run", [pytest.param(partial(run, drawn(seed, SECONDS)), id=str(seed)) for seed in SEEDS])
@@ -37,11 +37,6 @@ def test_the_invariants_hold_under_each_kind_of_fault(run: Any, outcome: Outcome
 @pytest.mark.parametrize("run", [pytest.param(partial(parking_run, seed), id=str(seed)) for seed in SEEDS])
 def test_parked_keys_stay_in_order_and_are_not_lost_under_kills_and_releases(run: Any, outcome: Outcome) -> None:
     assert not outcome.violations, str(outcome)
-
-
-@pytest.mark.parametrize("run", [pytest.param(partial(parking_run, 1, without="parked"), id="parked")])
-def test_where_who_takes_over_is_not_told_what_is_parked_events_overtake(run: Any, outcome: Outcome) -> None:
-    assert any("overtaken: " in text for text in outcome.violations), str(outcome)
 
 
 @pytest.mark.parametrize("run", [pytest.param(partial(accident, guard, ""), id=guard) for guard in SCENARIOS])

@@ -14,8 +14,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from runnel.store.keys import PartitionKeys
-from tests.chaos.record import FOR_EVER, Era, Life, Sample
-from tests.integration.faults.harness import Process
+from tests.chaos.record import Era, Sample
+from tests.chaos.site import Worker, look_at
 from tests.support import wait_until
 
 INTERVAL = 0.015
@@ -34,7 +34,7 @@ class Watch:
 
     partitions: list[PartitionKeys]
     now: Callable[[], tuple[Era, str]]
-    workers: list[tuple[Life, Process]]
+    workers: list[Worker]
     samples: list[Sample] = field(factory=list)
     looks: int = 0
     over: bool = False
@@ -48,11 +48,11 @@ class Watch:
             async with Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0)) as client:
                 try:
                     while self.now()[0] is era and not self.over:
-                        self.look_at_workers()
+                        look_at(self.workers)
                         await self._look_at_partitions(era, client)
                         await asyncio.sleep(INTERVAL)
                 except (redis_errors.RedisError, OSError):  # its connection is killed as well as others are
-                    self.look_at_workers()
+                    look_at(self.workers)
                     await asyncio.sleep(INTERVAL)
 
     async def looked(self) -> None:
@@ -63,15 +63,6 @@ class Watch:
     def present(self) -> Iterable[Sample]:
         """How each partition stands, as it was last seen."""
         return self._last.values()
-
-    def look_at_workers(self) -> None:
-        """Note who is ready, and who has ended."""
-        now = time.monotonic()
-        for life, process in self.workers:
-            if life.ready == FOR_EVER and "worker started" in process.log:
-                life.ready = now
-            if life.exit_code is None and not process.running:
-                life.ended, life.exit_code = now, process.popen.returncode
 
     async def _look_at_partitions(self, era: Era, client: "Redis") -> None:
         async with client.pipeline(transaction=True) as pipeline:

@@ -3,16 +3,18 @@
 import itertools
 from collections.abc import Iterator
 
+from tests.model.fold import Actor, handled
 from tests.model.guards import Guards
+from tests.model.requests import Commit, Mark, Write
 from tests.model.scripts import suspicion
-from tests.model.state import KEYS, Commit, Entry, Mark, Server, Worker, keys_of, overwritten
+from tests.model.state import KEYS, UNREAD, Entry, Server, Worker, keys_of, overwritten
 from tests.model.worlds import Bounds
 
 Work = tuple[tuple[Mark, ...], tuple[Entry, ...]]
 
 
-def owner(server: Server, guards: Guards) -> Worker:
-    """A worker whose acquire was answered."""
+def owner(server: Server, bounds: Bounds, guards: Guards) -> Worker:
+    """A worker whose acquire was answered. One with actors has yet to read what the answer does not tell."""
     crashes, _, culprit = suspicion(server, guards)
     return Worker(
         crashes=crashes,
@@ -21,8 +23,9 @@ def owner(server: Server, guards: Guards) -> Worker:
         nonce=server.nonce,
         grant=server.grant,
         cursor=server.cursor,
-        done=server.done,
-        states=server.states,
+        knows_marks=not bounds.key_concurrency,
+        states=UNREAD if bounds.key_concurrency else server.states,
+        reminders=server.reminders,
         parked_keys=keys_of(server.parked) if "parked keys at acquire" in guards else "",
         position=server.cursor,
     )
@@ -30,6 +33,8 @@ def owner(server: Server, guards: Guards) -> Worker:
 
 def unread(server: Server, worker: Worker, guards: Guards) -> tuple[Entry, ...]:
     """What it reads next: all there is behind its position, but for what is done."""
+    if not worker.knows_marks:
+        return ()
     behind = max(worker.position, worker.cursor, server.trimmed)
     known = set(worker.done)
     if "restart behind commit" in guards:
@@ -66,69 +71,109 @@ def killers(worker: Worker, bounds: Bounds, guards: Guards) -> list[str]:
 
 
 def work(server: Server, worker: Worker, bounds: Bounds, guards: Guards) -> Iterator[Work]:
-    """What the next commit may mark, and the buffer it leaves: handled events, a replay, or a due event."""
+    """What the next commit may mark, and the buffer it leaves: handled events, or a replay."""
     if condemned(worker):
-        yield ((*worker.buffer[0], "drop"),), worker.buffer[1:]
+        yield (Mark(*worker.buffer[0], "drop"),), worker.buffer[1:]
         return
     if to_be_noted(worker, bounds, guards):
         return
-    lanes = [worker.buffer[:1] if is_careful(worker, guards) else worker.buffer]
+    within = worker.buffer[:1] if is_careful(worker, guards) else worker.buffer
+    lanes = [within]
     if bounds.key_concurrency:
-        lanes = [tuple(entry for entry in worker.buffer if entry[1][0] == key) for key in KEYS]
+        lanes = [tuple(entry for entry in within if entry[1][0] == key) for key in active(worker)]
     for lengths in itertools.product(*(range(len(lane) + 1) for lane in lanes)):
-        handled = sorted(entry for lane, length in zip(lanes, lengths, strict=True) for entry in lane[:length])
-        if handled and not any(event in bounds.poison for _, event in handled):
-            yield _marks(worker, handled, bounds), tuple(entry for entry in worker.buffer if entry not in handled)
-    for key in sorted(set(server.releasing) & set(worker.parked_keys)):
-        yield tuple((*entry, "replay") for entry in server.parked if entry[1][0] == key), worker.buffer
-    for event in server.due[:1]:
-        yield ((0, event, "due"),), worker.buffer
+        done = sorted(entry for lane, length in zip(lanes, lengths, strict=True) for entry in lane[:length])
+        if done and not any(event in bounds.poison for _, event in done):
+            yield _marks(worker, done, bounds), tuple(entry for entry in worker.buffer if entry not in done)
+    for key in sorted(set(server.releasing) & set(worker.parked_keys) & set(active(worker))):
+        yield tuple(Mark(*entry, "replay") for entry in server.parked if entry[1][0] == key), worker.buffer
 
 
-def committing(worker: Worker, work: Work) -> Worker:
+def active(worker: Worker) -> str:
+    """The keys whose actors it has in memory."""
+    return "".join(key for key, state, unread in zip(KEYS, worker.states, UNREAD, strict=True) if state != unread)
+
+
+def activated(server: Server, worker: Worker, key: str, guards: Guards) -> Worker:
+    """It reads what is stored of a key; but what is to be stored yet it knows better."""
+    at = KEYS.index(key)
+    stored = Write(key, server.states[at], server.reminders[at])
+    if "own states first" in guards:
+        stored = next((write for commit in worker.waiting for write in commit.writes if write.key == key), stored)
+    states, reminders = overwritten(worker.states, worker.reminders, (stored,))
+    return worker._replace(states=states, reminders=reminders)
+
+
+def passivated(worker: Worker, key: str) -> Worker:
+    states, reminders = overwritten(worker.states, worker.reminders, (Write(key, UNREAD[0], 0),))
+    return worker._replace(states=states, reminders=reminders)
+
+
+def committing(worker: Worker, work: Work, bounds: Bounds, guards: Guards) -> Worker:
     """The worker with its next commit under way."""
     marks, buffer = work
-    states = dict(zip(KEYS, worker.states, strict=True))
-    writes = {}
-    for _, event, outcome in marks:
+    remembered = zip(KEYS, worker.states, worker.reminders, strict=True)
+    actors = {key: Actor(state, due) for key, state, due in remembered}
+    marked, alarms, changed = [], [], set()
+    for mark in marks:
+        key, outcome = mark.event[0], mark.outcome
         if outcome in ("done", "replay"):
-            writes[event[0]] = states[event[0]] = (*states[event[0]], event)
-    commit = Commit(
+            if (result := handled(actors[key], mark.event, bounds, guards)) is None:
+                outcome = "skip"
+            else:
+                actors[key] = result.actor
+                changed.add(key)
+                alarms += [] if result.alarm is None else [(key, result.alarm)]
+        marked.append(mark._replace(outcome=outcome))
+    if "snapshot" not in guards:
+        for _, event in buffer:  # what its handler has done to the state so far is committed with it
+            if event[0] in changed:
+                actors[event[0]] = actors[event[0]]._replace(state=(*actors[event[0]].state, event))
+    writes = tuple(Write(key, *actors[key]) for key in sorted(changed))
+    states, reminders = overwritten(worker.states, worker.reminders, writes)
+    commit = _commit(worker, work, guards)._replace(marks=tuple(marked), writes=writes, alarms=tuple(alarms))
+    return worker._replace(buffer=buffer, waiting=(commit,), states=states, reminders=reminders)
+
+
+def _commit(worker: Worker, work: Work, guards: Guards) -> Commit:
+    """Cursor and marks: what is done above the cursor is marked, and what it has come past is not any more."""
+    cursor = _next_cursor(worker, work)
+    passed = tuple(entry_id for entry_id in worker.done if entry_id <= cursor)
+    return Commit(
         epoch=worker.epoch,
         nonce=worker.nonce,
         grant=worker.grant,
         number=worker.number + 1,
-        cursor=_next_cursor(worker, work),
-        marks=marks,
-        writes=tuple(sorted(writes.items())),
+        cursor=cursor,
+        marks=(),
+        writes=(),
+        done=tuple(sorted(entry_id for entry_id in _finished(work[0]) if entry_id > cursor)),
+        undone=passed if "unmark" in guards else (),
     )
-    return worker._replace(buffer=buffer, waiting=(commit,))
 
 
 def answered(worker: Worker, server: Server) -> Worker:
     """The worker after its commit was answered OK or ALREADY."""
     [commit] = worker.waiting
-    done = {*worker.done, *_finished(commit.marks)}
-    known = set(worker.parked_keys) | {event[0] for _, event, outcome in commit.marks if outcome == "park"}
+    known = set(worker.parked_keys) | {mark.event[0] for mark in commit.marks if mark.outcome == "park"}
     return worker._replace(
         number=commit.number,
         cursor=commit.cursor,
-        done=tuple(sorted(entry_id for entry_id in done if entry_id > commit.cursor)),
-        states=overwritten(worker.states, commit.writes),
+        done=tuple(sorted({*worker.done, *commit.done} - {*commit.undone})),
         parked_keys="".join(sorted(known & set(keys_of(server.parked)))),
         waiting=(),
     )
 
 
 def _finished(marks: tuple[Mark, ...]) -> list[int]:
-    return [entry_id for entry_id, _, outcome in marks if outcome in ("done", "park", "drop")]
+    return [mark.id for mark in marks if mark.outcome != "replay"]
 
 
-def _marks(worker: Worker, handled: list[Entry], bounds: Bounds) -> tuple[Mark, ...]:
+def _marks(worker: Worker, done: list[Entry], bounds: Bounds) -> tuple[Mark, ...]:
     parked_keys, marks = set(worker.parked_keys), []
-    for entry_id, event in handled:
+    for entry_id, event in done:
         parked_keys |= {event[0]} if event in bounds.failing else set()
-        marks.append((entry_id, event, "park" if event[0] in parked_keys else "done"))
+        marks.append(Mark(entry_id, event, "park" if event[0] in parked_keys else "done"))
     return tuple(marks)
 
 

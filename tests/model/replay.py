@@ -6,24 +6,35 @@ to what the replica last caught up with, and the server gets another history.
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, assert_never
+from typing import Any
 
 import redis
 from attrs import define, field
 
-from runnel.store import moves, scripts
-from runnel.store.moves import Move, Park, Unpark
-from runnel.store.scripts import Acquired, Appended, Call, Held, StaleSequence, Token
+from runnel.store import moves, timing
+from runnel.store.scripts import Acquired, Appended, Held, StaleSequence
+from runnel.store.timing import Promoted
 from tests.integration.scripts.bench import PROCESSOR, Bench
 from tests.model.guards import ALL
-from tests.model.scripts import Acquire, Append, Register, Release, Renew, Request, Reset, Suspect, Trim, arrives
-from tests.model.state import Commit, Mark, Server, World, keys_of, readable
+from tests.model.requests import (
+    Acquire,
+    Append,
+    Commit,
+    Promote,
+    Register,
+    Release,
+    Renew,
+    Request,
+    Reset,
+    Suspect,
+    Trim,
+)
+from tests.model.scripts import arrives
+from tests.model.state import KEYS, Server, World, keys_of, readable
 from tests.model.steps import first_world, steps
+from tests.model.translation import SECOND, Translation, event_of
 from tests.model.worlds import Bounds
 
-SECOND = "second"
-LEASE = 600.0
 STRAY = 0.25
 """How often a request of any time before arrives once more, or one that nobody would send."""
 
@@ -44,8 +55,10 @@ class Walk:
     trace: list[str] = field(factory=list)
     histories: list[str] = field(factory=list)
     snapshot: dict[bytes, bytes] = field(factory=dict)
-    parked_at: dict[int, bytes] = field(factory=dict)
-    """Where the event of an id is parked."""
+    real: Translation = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.real = Translation(self.bench.keys, has_actors=self.bounds.key_concurrency)
 
     async def run(self, length: int) -> None:
         """Take so many steps.
@@ -56,6 +69,9 @@ class Walk:
         self.raw.flushall()
         self.histories.append(self._history())
         await self.bench.register(PROCESSOR)
+        for when, event in enumerate(self.bounds.due, 1):
+            what = [b"data"], [event.encode()]
+            await self.bench.run(timing.delay(self.bench.keys, "later", when, *what, at=when, cap=100, overflow="block"))
         self._catch_up()
         world = first_world(self.bounds)
         for _ in range(length):
@@ -86,6 +102,7 @@ class Walk:
         number = max(0, server.number + self.dice.choice((-1, 0, 2)))
         made_up: list[Request] = [
             Trim(),
+            Promote(),
             Renew(server.epoch, server.nonce),
             Release(server.epoch - 1, server.nonce),
             Suspect(server.epoch, server.nonce, server.last_id),
@@ -101,50 +118,14 @@ class Walk:
     async def _arrives(self, request: Request, server: Server, expected: str) -> None:
         self.sent.append(request)
         self.seen[f"{type(request).__name__} {expected}"] += 1
-        answer = _plain(request, await self.bench.run(self._call(request, server)))
+        call = self.real.call(request, server)
+        appended = len(self.bench.ids)
+        answer = _plain(request, await self.bench.run(call))
         # An append that was here before is answered as it was then: what it did shows in the log.
         same = answer == ("OK" if isinstance(request, Append) and expected == "ALREADY" else expected)
         assert same, self._told(f"the script answers {answer}")
-
-    def _call(self, request: Request, server: Server) -> Call[Any]:
-        keys = self.bench.keys
-        match request:
-            case Append(sequence, event):
-                values = [_id(server.last_id + server.step), event.encode()]
-                return scripts.append(
-                    keys, "till", sequence, [b"data"], values, cap=100, overflow="block", explicit_ids=True
-                )
-            case Acquire(nonce):
-                return scripts.acquire(
-                    keys, PROCESSOR, worker="anna", nonce=b"n%d" % nonce, lease=LEASE, start="earliest"
-                )
-            case Renew(epoch, nonce):
-                return scripts.renew(keys, PROCESSOR, _token(epoch, nonce), LEASE)
-            case Release(epoch, nonce, went):
-                return scripts.release(keys, PROCESSOR, _token(epoch, nonce), went)
-            case Suspect(epoch, nonce, entry):
-                return moves.suspect(keys, PROCESSOR, _token(epoch, nonce), _id(entry))
-            case Commit():
-                token = _token(request.epoch, request.nonce)
-                to = keys, PROCESSOR, token, request.number, _id(request.cursor), 0
-                carried = [move for mark in request.marks for move in self._moves(mark)]
-                return moves.move(*to, carried) if carried else scripts.commit(*to)
-            case Reset(cursor):
-                return scripts.reset(keys, PROCESSOR, _id(cursor).decode() if cursor else "earliest")
-            case Trim():
-                return scripts.trim(keys)
-            case Register():
-                return scripts.register(keys, SECOND, "earliest")
-            case _:
-                assert_never(request)
-
-    def _moves(self, mark: Mark) -> Iterator[Move]:
-        """What a commit carries for a mark. Done marks and state are not in the Lua yet."""
-        entry_id, event, outcome = mark
-        if outcome == "park":
-            yield Park(event[0].encode(), [b"data", event.encode(), b"~id", b"%d" % entry_id])
-        elif outcome == "replay":
-            yield Unpark(event[0].encode(), self.parked_at.get(entry_id, b"0-1"))
+        if isinstance(request, Append | Promote) and len(ids := self.bench.ids) > appended:
+            self.real.ids[server.last_id + server.step] = ids[-1].encode()
 
     # ── what befalls the server ──
 
@@ -159,7 +140,7 @@ class Walk:
         elif before.primary.held and not after.primary.held:
             self.bench.expire()
         elif after.primary.second != before.primary.second:
-            self.bench.redis.hset(self.bench.keys.cursors.decode(), SECOND, f"{after.primary.second}-0")
+            self.bench.redis.hset(self.bench.keys.cursors.decode(), SECOND, self.real.id_of(after.primary.second))
 
     def _catch_up(self) -> None:
         found: Any = self.raw.keys()
@@ -185,17 +166,22 @@ class Walk:
     # ── both sides ──
 
     def _both_hold_the_same(self, server: Server) -> None:
-        slot, log = self.bench.slot, dict(zip(self.bench.ids, self.bench.payloads, strict=True))
-        cursors = {PROCESSOR: f"{server.cursor}-0"}
+        model, real = self._in_the_model(server), self._on_the_server(server)
+        if self.bounds.key_concurrency:
+            model |= self._of_actors_in_the_model(server)
+            real |= self._of_actors_on_the_server(server)
+        for what, value in model.items():
+            assert real[what] == value, self._told(f"{what} is {real[what]}, in the model {value}")
+
+    def _in_the_model(self, server: Server) -> dict[str, object]:
+        cursors = {PROCESSOR: server.cursor} if server.registered else {}
         if server.second >= 0:
-            cursors[SECOND] = f"{server.second}-0"
-        keys, kept = self.bench.keys, self.bench.parked_entries
-        self.parked_at |= {int(fields["~id"]): entry.encode() for entry, fields in kept}
-        model = {
-            "parked": [(entry_id, event) for entry_id, event in server.parked],
+            cursors[SECOND] = server.second
+        return {
+            "parked": list(server.parked),
             "parked keys": set(keys_of(server.parked)),
             "releasing": set(server.releasing),
-            "log": {f"{entry_id}-0": event for entry_id, event in readable(server)},
+            "log": list(readable(server)),
             "cursors": cursors,
             "epoch": server.epoch,
             "nonce": f"n{server.nonce}" if server.nonce else "",
@@ -207,12 +193,17 @@ class Walk:
             "suspect": server.suspect,
             "culprit": server.culprit,
         }
-        real = {
+
+    def _on_the_server(self, server: Server) -> dict[str, object]:
+        slot, keys, kept = self.bench.slot, self.bench.keys, self.bench.parked_entries
+        self.real.parked_at |= {int(fields["~id"]): entry.encode() for entry, fields in kept}
+        number_of, entries = self.real.number_of, self.bench.redis.xrange(keys.log)
+        return {
             "parked": [(int(fields["~id"]), fields["data"]) for _, fields in kept],
             "parked keys": set(self.bench.redis.hkeys(keys.parked_keys(PROCESSOR))),
             "releasing": set(self.bench.redis.smembers(keys.released_keys(PROCESSOR))),
-            "log": log,
-            "cursors": self.bench.cursors,
+            "log": [(number_of(entry_id), event_of(fields)) for entry_id, fields in entries],
+            "cursors": {name: number_of(cursor) for name, cursor in self.bench.cursors.items()},
             "epoch": int(slot.get("epoch", 0)),
             "nonce": slot.get("nonce", ""),
             "number": int(slot.get("number", 0)),
@@ -220,26 +211,33 @@ class Walk:
             "history": slot["history"] if slot.get("nonce") else None,
             "owned": bool(slot.get("owner")),
             "crashes": int(slot.get("crashes", 0)),
-            "suspect": _number(slot.get("suspect")),
-            "culprit": _number(slot.get("culprit")),
+            "suspect": number_of(slot.get("suspect")),
+            "culprit": number_of(slot.get("culprit")),
         }
-        for what, value in model.items():
-            assert real[what] == value, self._told(f"{what} is {real[what]}, in the model {value}")
+
+    def _of_actors_in_the_model(self, server: Server) -> dict[str, object]:
+        return {
+            "state": {key: ",".join(state) for key, state in zip(KEYS, server.states, strict=True) if state},
+            "reminders": {key: str(due) for key, due in zip(KEYS, server.reminders, strict=True) if due},
+            "marks": set(server.done),
+            "outbox": list(server.outputs),
+            "due": [when * 1000 for when, _ in server.due],
+        }
+
+    def _of_actors_on_the_server(self, server: Server) -> dict[str, object]:
+        look, keys = self.bench.redis, self.bench.keys
+        emitted = [fields["data"] for _, fields in look.xrange(keys.outbox(PROCESSOR))]
+        since_reset = len(emitted) - len(server.outputs) if self.bounds.resets else 0  # what was emitted before stays
+        return {
+            "state": look.hgetall(keys.state(PROCESSOR)),
+            "reminders": look.hgetall(keys.reminders(PROCESSOR)),
+            "marks": {self.real.number_of(entry_id) for entry_id in look.smembers(keys.done(PROCESSOR))},
+            "outbox": emitted[max(0, since_reset) :],
+            "due": [int(score) for _, score in look.zrange(keys.delayed, 0, -1, withscores=True)],
+        }
 
     def _told(self, what: str) -> str:
         return "\n".join([what, *(f"  {number:2} {label}" for number, label in enumerate(self.trace, 1))])
-
-
-def _id(entry_id: int) -> bytes:
-    return b"%d-0" % entry_id
-
-
-def _number(entry_id: str | None) -> int:
-    return int(entry_id.partition("-")[0]) if entry_id else 0
-
-
-def _token(epoch: int, nonce: int) -> Token:
-    return Token(b"%d" % epoch, b"n%d" % nonce if nonce else b"")
 
 
 def _plain(request: Request, answer: object) -> str:
@@ -252,7 +250,7 @@ def _plain(request: Request, answer: object) -> str:
             return "ALREADY" if isinstance(request, Register) else "FENCED"
         case str():
             return answer
-        case Acquired() | Appended() | True | int() | bytes():
+        case Acquired() | Appended() | Promoted() | True | None | int() | bytes():
             return "OK"
         case _:
             return str(answer)

@@ -1,70 +1,36 @@
 """The scripts of `runnel/store/lua`, as functions of the dataset: `arrives(server, request)` is what one call does.
 
-`test_scripts.py` compares them with the real ones. What is not in the Lua yet (done marks, state, outputs and due
-events in `commit`, and what a reset does to them) is here as the design has it.
+`test_scripts.py` compares them with the real ones.
 """
-
-from typing import NamedTuple
 
 from runnel.store.scripts import Went
 from tests.model.guards import Guards
-from tests.model.state import NO_STATES, UNCOUNTED, Commit, Entry, Server, keys_of, overwritten, readable
-
-
-class Append(NamedTuple):
-    """Of one event."""
-
-    sequence: int
-    event: str
-
-
-class Acquire(NamedTuple):
-    """By whoever made up this nonce. `grant` is for judging: it tells tokens apart, whatever guards are missing."""
-
-    nonce: int
-    grant: int
-
-
-class Renew(NamedTuple):
-    """Under a token."""
-
-    epoch: int
-    nonce: int
-
-
-class Release(NamedTuple):
-    """Under a token. How its term went: "well", "idle" (nothing was run), "lost" (the lease was over before)."""
-
-    epoch: int
-    nonce: int
-    went: Went = "well"
-
-
-class Suspect(NamedTuple):
-    """Under a token: this event is about to run alone."""
-
-    epoch: int
-    nonce: int
-    entry: int
-
-
-class Reset(NamedTuple):
-    """To the earliest entry (0), or behind an id."""
-
-    cursor: int
-
-
-class Trim(NamedTuple):
-    """Up to the slowest cursor, or up to `limit` where a client has computed it ("minimum inside trim" is missing)."""
-
-    limit: int = -1
-
-
-class Register(NamedTuple):
-    """The second group, at the earliest entry."""
-
-
-Request = Append | Acquire | Renew | Release | Suspect | Commit | Reset | Trim | Register
+from tests.model.requests import (
+    Acquire,
+    Append,
+    Commit,
+    Promote,
+    Register,
+    Release,
+    Renew,
+    Request,
+    Reset,
+    Suspect,
+    Trim,
+    Unregister,
+)
+from tests.model.state import (
+    NO_REMINDERS,
+    NO_STATES,
+    UNCOUNTED,
+    Due,
+    Entry,
+    Server,
+    keys_of,
+    overwritten,
+    readable,
+    reminder,
+)
 
 
 def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, str]:
@@ -88,13 +54,17 @@ def arrives(server: Server, request: Request, guards: Guards) -> tuple[Server, s
             return server._replace(suspect=entry, noted=noted), "OK"
         case Commit():
             answer = _answer_to(server, request, guards)
-            return (_committed(server, request, guards) if answer == "OK" else server), answer
+            return (_committed(server, request) if answer == "OK" else server), answer
         case Reset(cursor):
             return _reset(server, cursor, guards), "OK"
         case Trim(limit):
             return _trim(server, slowest(server) if limit < 0 else limit), "OK"
         case Register():
             return (server._replace(second=0), "OK") if server.second < 0 else (server, "ALREADY")
+        case Unregister():
+            return _unregister(server, guards), "OK"
+        case Promote():
+            return _promote(server), "OK"
 
 
 # ── the log ──
@@ -112,7 +82,15 @@ def _append(server: Server, request: Append, guards: Guards) -> tuple[Server, st
 
 
 def slowest(server: Server) -> int:
-    return server.cursor if server.second < 0 else min(server.cursor, server.second)
+    cursors = [server.cursor] * server.registered + [server.second] * (server.second >= 0)
+    return min(cursors, default=server.trimmed)
+
+
+def _promote(server: Server) -> Server:
+    if not server.due:
+        return server
+    (_, event), *later = server.due
+    return added(server._replace(due=tuple(later)), event)
 
 
 def _trim(server: Server, limit: int) -> Server:
@@ -141,6 +119,8 @@ def _acquire(server: Server, request: Acquire, guards: Guards) -> tuple[Server, 
     void = "history" in guards and server.slot_history != server.history
     if server.held and server.nonce and not void:
         return server, "HELD"
+    if not server.registered:
+        server = server._replace(registered=True, base=server.trimmed)
     taken = _judged(server, guards)._replace(
         epoch=server.epoch + 1,
         nonce=request.nonce,
@@ -210,9 +190,19 @@ def _reset(server: Server, cursor: int, guards: Guards) -> Server:
         base=max(cursor, server.trimmed),
         outputs=(),  # those since the last reset: what went out before cannot be taken back
     )
-    if "reset drops state" not in guards:
-        return server
-    return server._replace(states=NO_STATES, done=(), parked=(), releasing=())
+    return _without_effects(server) if "reset drops state" in guards else server
+
+
+def _without_effects(server: Server) -> Server:
+    """Reminders that are put aside stay there: who does not wait for one passes over it."""
+    return server._replace(states=NO_STATES, reminders=NO_REMINDERS, done=(), parked=(), releasing=())
+
+
+def _unregister(server: Server, guards: Guards) -> Server:
+    """The slot goes with the cursor: epochs begin anew."""
+    server = _reset(server, 0, (guards | {"reset clears nonce"}) - {"reset drops state"})
+    server = server._replace(registered=False, epoch=0, number=0, slot_history=0, released=False)
+    return _without_effects(server) if "unregister drops state" in guards else server
 
 
 # ── commit ──
@@ -226,35 +216,43 @@ def _answer_to(server: Server, commit: Commit, guards: Guards) -> str:
     return "OK"
 
 
-def _committed(server: Server, commit: Commit, guards: Guards) -> Server:
+def _committed(server: Server, commit: Commit) -> Server:
     broken = _broken_by(server, commit)
-    parked, done, outputs = server.parked, set(server.done), server.outputs
+    parked, outputs, dropped = server.parked, server.outputs, server.dropped
     for entry_id, event, outcome in commit.marks:
-        if outcome == "due" and ("due once" not in guards or event in server.due):
-            server = added(server._replace(due=tuple(e for e in server.due if e != event)), event)
-        elif outcome == "replay":
+        if outcome == "replay":
             parked = tuple(entry for entry in parked if entry[0] != entry_id)
         elif outcome == "park":
             parked = (*parked, (entry_id, event))
         elif outcome == "drop":
             broken = broken or ("" if entry_id in server.noted else "an event is passed over that did not end its owner alone")
-            server = server._replace(dropped=(*server.dropped, event))
-        if outcome in ("done", "park", "drop"):
-            done.add(entry_id)
+            dropped = (*dropped, event)
         if outcome in ("done", "replay"):
             outputs = (*outputs, event)
+    states, reminders = overwritten(server.states, server.reminders, commit.writes)
     return server._replace(
         cursor=commit.cursor,
         number=commit.number,
-        done=tuple(sorted(i for i in done if i > commit.cursor)),
-        states=overwritten(server.states, commit.writes),
+        done=tuple(sorted({*server.done, *commit.done} - {*commit.undone})),
+        states=states,
+        reminders=reminders,
+        due=put_aside(server.due, commit.alarms),
         outputs=outputs,
         parked=parked,
+        dropped=dropped,
         releasing=tuple(key for key in server.releasing if key in keys_of(parked)),
         broken=broken or server.broken,
         committed=server.crashes != UNCOUNTED,
         noted=tuple(entry for entry in server.noted if entry > commit.cursor),
     )
+
+
+def put_aside(due: tuple[Due, ...], alarms: tuple[tuple[str, int], ...]) -> tuple[Due, ...]:
+    """Each key has one reminder here: another one replaces it."""
+    for key, when in alarms:
+        due = tuple(each for each in due if each[1] != reminder(key, each[0]))
+        due = tuple(sorted((*due, (when, reminder(key, when))))) if when else due
+    return due
 
 
 def _broken_by(server: Server, commit: Commit) -> str:
@@ -263,7 +261,7 @@ def _broken_by(server: Server, commit: Commit) -> str:
     return "a commit moves the cursor back" if commit.cursor < server.cursor else ""
 
 
-# ── not in the Lua yet ──
+# ── operators ──
 
 
 def parked_released(server: Server, key: str, guards: Guards) -> Server:

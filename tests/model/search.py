@@ -87,7 +87,7 @@ def _check(bounds: Bounds, guards: Guards, limit: int) -> Result:
         for step in steps(world, bounds, guards):
             there, new = search.place(here, step.label, step.world)
             changed = new and step.world.primary is not world.primary
-            if changed and (broken := broken_promise(step.world.primary)):
+            if changed and (broken := broken_promise(step.world.primary, bounds)):
                 return result(broken, there)
             if not step.is_fault:
                 search.note(here, there)

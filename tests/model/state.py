@@ -5,15 +5,21 @@ They are named tuples, not attrs classes: millions are hashed and compared, whic
 
 from typing import NamedTuple
 
+from tests.model.requests import Commit, Write
+
 KEYS = "ab"  # an event is named by its key and a number: a1 comes before a2
 
 Entry = tuple[int, str]  # id, event
-Mark = tuple[int, str, str]  # id, event, "done" | "park" | "replay" | "due" | "drop"
+Due = tuple[int, str]  # when, event
 States = tuple[tuple[str, ...], ...]  # for each key the events folded into it
+Reminders = tuple[int, ...]  # for each key when its actor is to be reminded; 0: not
 
 UNCOUNTED = -1  # in worlds without poison: their states would only multiply
 
 NO_STATES: States = ((),) * len(KEYS)
+NO_REMINDERS: Reminders = (0,) * len(KEYS)
+
+UNREAD: States = (("?",),) * len(KEYS)  # of a worker that has no actor of the key in memory
 
 
 class Server(NamedTuple):
@@ -33,12 +39,14 @@ class Server(NamedTuple):
     slot_history: int = 0  # what the last acquire saw as `history`
     number: int = 0  # of the last commit
     cursor: int = 0
-    done: tuple[int, ...] = ()  # ids above the cursor
+    done: tuple[int, ...] = ()  # the marks: ids above the cursor
     states: States = NO_STATES
+    reminders: Reminders = NO_REMINDERS
     outputs: tuple[str, ...] = ()
     parked: tuple[Entry, ...] = ()
     releasing: tuple[str, ...] = ()  # keys that an operator asked to replay
-    due: tuple[str, ...] = ()
+    due: tuple[Due, ...] = ()  # delayed events, in the order of their due times
+    registered: bool = True
     owned: bool = False  # an owner was granted it, and has not given it back
     crashes: int = UNCOUNTED  # owners lost in a row
     suspect: int = 0  # runs alone
@@ -57,18 +65,6 @@ class Server(NamedTuple):
     broken: str = ""  # a promise that only the moment of the change can judge
 
 
-class Commit(NamedTuple):
-    """The request that moves a cursor."""
-
-    epoch: int
-    nonce: int
-    grant: int
-    number: int
-    cursor: int
-    marks: tuple[Mark, ...]
-    writes: tuple[tuple[str, tuple[str, ...]], ...]  # key and state, computed from what the worker believes
-
-
 class Worker(NamedTuple):
     """What an owner believes, or who asks for the partition (`epoch` is 0), or nobody.
 
@@ -81,7 +77,9 @@ class Worker(NamedTuple):
     number: int = 0
     cursor: int = 0
     done: tuple[int, ...] = ()
+    knows_marks: bool = True
     states: States = ()
+    reminders: Reminders = ()
     parked_keys: str = ""
     position: int = 0  # up to where it has read
     buffer: tuple[Entry, ...] = ()  # read, not in a commit yet
@@ -120,5 +118,14 @@ def keys_of(entries: tuple[Entry, ...]) -> str:
     return "".join(sorted({event[0] for _, event in entries}))
 
 
-def overwritten(states: States, writes: tuple[tuple[str, tuple[str, ...]], ...]) -> States:
-    return tuple(dict(writes).get(key, state) for key, state in zip(KEYS, states, strict=True))
+def reminder(key: str, due: int) -> str:
+    """The event that reminds a key's actor."""
+    return f"{key}~{due}"
+
+
+def overwritten(states: States, reminders: Reminders, writes: tuple[Write, ...]) -> tuple[States, Reminders]:
+    by_key = {write.key: write for write in writes}
+    return (
+        tuple(by_key[key].state if key in by_key else state for key, state in zip(KEYS, states, strict=True)),
+        tuple(by_key[key].reminder if key in by_key else due for key, due in zip(KEYS, reminders, strict=True)),
+    )

@@ -31,6 +31,16 @@ class Process:
     log_path: Path
     popen: "subprocess.Popen[bytes]"
 
+    @classmethod
+    def start(cls, name: str, folder: Path, module: str, *words: str) -> "Process":
+        """Run a module, which logs to a file in the folder."""
+        path = folder / f"{name}.log"
+        with path.open("ab") as log:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", module, *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return cls(name, path, popen)
+
     @property
     def log(self) -> str:
         return self.log_path.read_text()
@@ -80,17 +90,9 @@ class World:
     def start(self, name: str, **changes: Any) -> Process:
         """Start a worker process."""
         plan = evolve(self.plan, worker=name, **changes)
-        path = Path(plan.folder) / f"{name}.log"
-        with path.open("ab") as log:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.faults.worker", plan.to_json()],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self.processes.append(Process(name, path, popen))
-        return self.processes[-1]
+        process = Process.start(name, Path(plan.folder), "tests.integration.faults.worker", plan.to_json())
+        self.processes.append(process)
+        return process
 
     @asynccontextmanager
     async def worker(self, name: str = "first", *, app: App | None = None, **changes: Any) -> AsyncIterator[Worker]:

@@ -20,12 +20,17 @@ class _Fields(logging.Formatter):
         return f"{super().format(record)} {json.dumps(extra, default=str)}"
 
 
-def main() -> None:
-    plan = Plan.from_json(sys.argv[1])
+def log_to_stderr(level: str) -> None:
+    """Log from this level on, with all fields."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Fields("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level="DEBUG", handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("asyncio").setLevel("WARNING")
+
+
+def main() -> None:
+    plan = Plan.from_json(sys.argv[1])
+    log_to_stderr("DEBUG")
     crash = crasher(plan.crash, plan.nth, plan.signal)
     heart.PATIENCE = plan.patience
     if plan.without:

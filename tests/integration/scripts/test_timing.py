@@ -6,11 +6,11 @@ import pytest
 from attrs import define
 
 from runnel.errors import StoreRefused
-from runnel.store import membership, timing
+from runnel.store import acts, membership, timing
 from runnel.store.keys import AppKeys
 from runnel.store.scripts import Overflow, Token
 from runnel.store.timing import Promoted, PutAside, Tick
-from tests.integration.scripts.bench import Bench
+from tests.integration.scripts.bench import PROCESSOR, Bench
 
 APP = AppKeys("shop")
 HOUR = 3_600_000
@@ -230,6 +230,24 @@ async def test_a_full_log_holds_them_back_in_order_until_there_is_room(bench: Be
     await bench.commit(token, 2, bench.ids[1], 3)
     assert (await promote(bench)).moved == 2
     assert bench.payloads == ["4", "5"]
+
+
+async def test_reminders_pass_whatever_waits_for_room_and_keep_their_order(bench: Bench) -> None:
+    token = await bench.take()
+    await bench.append(b"1", sequence=1)
+    await delay(bench, *[b"waits"] * 1_500, sequence=1, cap=1, at=2)
+    wakes = [
+        acts.wake(PROCESSOR, b"k", name, due, [b"data", name.encode()])
+        for name, due in (("late", 9_000), ("first", 1_000), ("middle", 2_000), ("last", 9_001))
+    ]
+    assert await bench.run(acts.commit(bench.keys, PROCESSOR, token, 1, b"0-0", 0, wakes)) == "OK"
+    assert await promote(bench, most=3) == Promoted(3, 0, 0.0, PROCESSOR)
+    assert bench.payloads == ["1", "first", "middle", "late"]
+    assert (await promote(bench)).moved == 1
+    assert bench.payloads[-1] == "last"
+    await bench.commit(token, 2, bench.ids[-1], 5)
+    assert (await promote(bench)).moved == 1
+    assert bench.payloads[-1] == "waits"
 
 
 async def test_a_full_log_with_no_processor_holds_them_back(bench: Bench) -> None:

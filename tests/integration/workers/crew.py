@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from runnel import App
 from runnel.actors import ActorSnapshot
 from runnel.worker import Worker
 from tests.integration.faults.harness import World
@@ -64,7 +65,7 @@ class Crew:
         """Start a worker, and wait until its actors are there."""
         app = declare(evolve(self.world.plan, worker=name, **changes))
         worker = Worker(app)
-        task = asyncio.create_task(worker.run())
+        task = asyncio.create_task(_run(app, worker))
         task.add_done_callback(lambda _: self.hands.remove(hand))
         hand = Hand(name, worker, task)
         self.hands.append(hand)
@@ -103,6 +104,14 @@ class Crew:
         for hand in list(self.hands):
             hand.worker.stop()
         await asyncio.gather(*(hand.task for hand in list(self.hands)))
+
+
+async def _run(app: App, worker: Worker) -> None:
+    """A worker to its end, and what its app has opened in this loop, which outlives it."""
+    try:
+        await worker.run()
+    finally:
+        await app.close()
 
 
 @asynccontextmanager

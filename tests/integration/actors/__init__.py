@@ -1,0 +1,1 @@
+"""Handler actors in real workers, on a real server."""
