@@ -15,6 +15,7 @@ from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError, StoreRefused
 from runnel.heap import settled_heap
+from runnel.logs import OF_WORKER
 from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage, Leave
@@ -108,6 +109,7 @@ class Worker:
     ) -> None:
         """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
         self._stopping = asyncio.Event()
+        OF_WORKER.set(self.id)
         chosen = self._chosen(processors)
         store = await self.app.open()
         for processor in chosen:

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ class Heart:
     def start(self, deliver: Callable[[Beat | MissedBeat], object]) -> None:
         """Begin to beat; `deliver` is called in the running loop."""
         self._watch = LoopWatch(self.clock, asyncio.get_running_loop(), threading.get_ident())
-        self._thread = threading.Thread(target=self._run, args=(self._watch, deliver), name="runnel-heart", daemon=True)
+        run = copy_context().run  # what it logs has the worker's id
+        self._thread = threading.Thread(target=run, args=(self._run, self._watch, deliver), name="runnel-heart", daemon=True)
         self._thread.start()
 
     def beat_now(self) -> None:
