@@ -125,7 +125,7 @@ class Worker:
         if self._stopping is None:
             return
         if self._stopping.is_set() and self._system is not None:
-            log.warning("stopping at once")
+            log.warning("stopping at once", extra={"worker": self.id})
             task = asyncio.ensure_future(self._system.stop(grace=0))
             task.add_done_callback(lambda done: done.exception())
         self._stopping.set()

@@ -24,10 +24,14 @@ def log_paused(slots: Sequence["Slot"], worker: str) -> None:
         assert slot.paused is not None
         found.setdefault((slot.processor, evolve(slot.paused, since=0.0)), []).append(slot.keys.number)
     for (processor, paused), partitions in found.items():
-        stream, app = processor.stream, slots[0].keys.app
-        fields = {"app": app, "stream": stream.name, "processor": processor.options.name, "partitions": sorted(partitions)}
-        said = {**fields, "worker": worker, "reason": paused.reason, "by": paused.by}
-        log.warning("partitions paused: `runnel resume` lets them go on", extra=said)
+        said = {"partitions": sorted(partitions), "worker": worker, "reason": paused.reason, "by": paused.by}
+        log.warning("partitions paused: `runnel resume` lets them go on", extra={**whose(slots[0], processor), **said})
+
+
+def whose(slot: "Slot", processor: Processor | None = None) -> dict[str, object]:
+    """What log lines about it carry; or about a processor of the same app."""
+    processor = slot.processor if processor is None else processor
+    return {"app": slot.keys.app, "stream": processor.stream.name, "processor": processor.options.name}
 
 
 @define(eq=False)
@@ -61,7 +65,7 @@ class Slot:
         self.nonce = b""
         if self.stopped != reason:
             self.stopped = reason
-            fields = {"processor": self.processor.options.name, "partition": self.keys.number, "reason": reason}
+            fields = {**whose(self), "partition": self.keys.number, "reason": reason}
             log.warning("partition quarantined: `runnel processor release` lets it go on", extra=fields)
 
     def own(self, lease: Lease) -> None:
