@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from runnel import App, Events, Record
 from runnel.errors import HandlerFailed
 from runnel.logs import JSONLines, Lines
+from runnel.roles import heart
 from tests.integration.test_jobs import working
 from tests.servers import Server
 from tests.support import wait_until
@@ -99,9 +101,27 @@ async def test_a_failure_is_one_line_with_its_traceback_and_what_becomes_of_it(
     assert "runnel/roles" not in line["exception"]
     assert "71077" not in json.dumps(log.lines), "no payloads"
     assert all(each["worker"] == worker.id for each in log.lines if "on disk" not in each["message"])
-    assert [text for text in log.shown if worker.id in text] == [
-        text for text in log.shown if "worker started" in text or "worker stopped" in text
-    ]
+    own = ("worker started", "worker stopped", "stopping at once")
+    assert all((worker.id in text) == any(said in text for said in own) for text in log.shown)
+
+
+async def test_what_the_heart_says_has_the_worker_too(
+    valkey: Server, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heart, "BLOCKED", 0.05)
+    app = App("shop", redis_url=valkey.url)
+    orders = app.stream("orders", record=Order, partition_by="key", partition_count=1)
+
+    @app.processor(orders)
+    async def till(events: Events[Order]) -> None:
+        async for _ in events.records():
+            while not log.told("the event loop is blocked"):
+                time.sleep(0.01)  # noqa: ASYNC251 - what users should not do, and do
+
+    async with working(app) as worker:
+        await orders.send(Order(key="a", amount=1))
+        await wait_until(lambda: log.told("the event loop goes on"))
+    assert [line["worker"] for line in log.told("the event loop")] == [worker.id, worker.id]
 
 
 async def test_a_failure_outside_of_an_event_is_one_line_for_each_try(valkey: Server, log: Log) -> None:
