@@ -19,12 +19,13 @@ from runnel.roles.committer import Fenced
 from runnel.roles.control import post, released
 from runnel.roles.heart import MARGIN, Heart
 from runnel.roles.lease import Lease, in_order
-from runnel.roles.member import Freed, Join, LetGo, Member, MemberMessage, Retire, Wanted
+from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
+from runnel.roles.orders import LetGo
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
 from runnel.roles.slot import Slot, log_paused
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import AcquireAnswer, Acquired, Held, Paused, Stopped
+from runnel.store.scripts import AcquireAnswer, Acquired
 
 log = logging.getLogger(__name__)
 
@@ -206,21 +207,11 @@ class Coordinator(Actor[CoordinatorMessage]):
             match answer:
                 case Acquired():
                     self._own(slot, answer, sent_at)
-                case Held(owner, left):
-                    slot.nonce = b""
-                    if not slot.freed:  # its owner may have let go after this was answered, and been heard before
-                        slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
-                    log.debug("partition held by another worker", extra={"owner": owner, "left": left})
-                case Paused():
-                    if slot.is_paused(answer):
-                        newly_paused.append(slot)
-                    if not slot.freed:  # resumed meanwhile
-                        slot.retry_at = self.clock.monotonic() + self.heart.interval
-                case Stopped(reason):
-                    slot.is_stopped(reason)
-                    slot.retry_at = self.clock.monotonic() + self.heart.interval
-                case _:
+                case StoreError():
                     refused = answer
+                case _:
+                    if slot.is_refused(answer, self.clock.monotonic(), self.heart.interval):
+                        newly_paused.append(slot)
         log_paused(newly_paused, self.worker)
         if refused is not None:
             raise refused

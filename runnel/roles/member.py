@@ -20,7 +20,7 @@ from runnel.roles.committer import Fenced
 from runnel.roles.control import Listener, Notice
 from runnel.roles.heart import Beat, Heart, MissedBeat
 from runnel.roles.leader import LeaderMessage, Term
-from runnel.roles.lease import Lease
+from runnel.roles.orders import LetGo, to_restart
 from runnel.roles.roster import SETTLE, Roster
 from runnel.store import membership
 from runnel.store.keys import AppKeys
@@ -89,13 +89,6 @@ class Freed:
 
     processor: str
     partitions: Sequence[int]
-
-
-@frozen
-class LetGo:
-    """An operator wants this lease given back, in order: its partition is paused, or is to begin anew."""
-
-    lease: Lease
 
 
 MemberMessage = Join | Retire | Notice | Beat | MissedBeat | _Assign | _Stored | _Unanswered | _HandoverFailed
@@ -297,10 +290,8 @@ class Member(Actor[MemberMessage]):
             case "released":
                 self.coordinator.tell_nowait(Freed(notice.processor, notice.partitions))
             case "restart":
-                for lease in self.heart.leases:
-                    if notice.means(*lease.place, lease.epoch):
-                        log.warning("partition begins anew: an operator wants it", extra=lease.log_fields)
-                        self.coordinator.tell_nowait(LetGo(lease))
+                for lease in to_restart(notice, self.heart.leases):
+                    self.coordinator.tell_nowait(LetGo(lease))
             case _:
                 self.heart.beat_now()  # it brings the assignment, or that a lease's partition is paused
 

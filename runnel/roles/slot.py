@@ -12,7 +12,7 @@ from runnel.roles.lease import Lease
 from runnel.roles.processor import Disown, ProcessorMessage
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import AcquireAnswer, Paused
+from runnel.store.scripts import AcquireAnswer, Held, Paused, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,21 @@ class Slot:
         """Whether it is still to be acquired."""
         return self.wanted and self.lease is None
 
-    def is_stopped(self, reason: str) -> None:
-        """The answer was that it is quarantined: say so, once."""
+    def is_refused(self, answer: Held | Stopped | Paused, now: float, interval: float) -> bool:
+        """The answer was no: note when to ask again, and say why, once. Whether it is news that it is paused."""
         self.nonce = b""
-        if self.stopped != reason:
-            self.stopped = reason
-            fields = {**whose(self), "partition": self.keys.number, "reason": reason}
-            log.warning("partition quarantined: `runnel processor release` lets it go on", extra=fields)
+        match answer:
+            case Held(owner, left):
+                interval = min(left, interval)
+                log.debug("partition held by another worker", extra={**whose(self), "owner": owner, "left": left})
+            case Stopped(reason) if self.stopped != reason:
+                self.stopped = reason
+                fields = {**whose(self), "partition": self.keys.number, "reason": reason}
+                log.warning("partition quarantined: `runnel processor release` lets it go on", extra=fields)
+        if not self.freed:  # its owner may have let go after this was answered, or it was resumed, and that been heard before
+            self.retry_at = now + interval
+        was, self.paused = self.paused, answer if isinstance(answer, Paused) else None
+        return self.paused is not None and self.paused != was
 
     def own(self, lease: Lease) -> None:
         """It was acquired."""
@@ -78,11 +86,6 @@ class Slot:
         if self.lease is lease and not (self.is_void or self.is_let_go):
             self.is_let_go = True
             self.supervisor.tell_nowait(Disown(lease))
-
-    def is_paused(self, paused: Paused) -> bool:
-        """The answer was that it is paused; whether that is news."""
-        news, self.nonce, self.paused = self.paused != paused, b"", paused
-        return news
 
     def call(self, worker: str) -> scripts.Call[AcquireAnswer]:
         """The acquire; sent again with the same nonce until it is answered."""
