@@ -1,7 +1,7 @@
 """`runnel pause`, `runnel resume` and `runnel restart`: what operators do to processors that run."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,7 +58,7 @@ def pause(
             await app.compare_stream(processor.stream)
             plan = await operations.make_plan(app, processor, partition or ())
             if not json:
-                print_plan(plan, f"Pause {processor.options.name} on {processor.stream.name}")
+                print_plan(plan, _title("Pause", processor, len(plan.partitions)))
             if yes:
                 await operations.pause(app, processor, partition or (), reason=reason)
             if json:
@@ -94,7 +94,7 @@ def resume(
             await app.compare_stream(processor.stream)
             plan = await operations.make_plan(app, processor, partition or ())
             if not json:
-                print_plan(plan, f"Resume {len(plan.paused)} paused of {processor.options.name} on {processor.stream.name}")
+                print_plan(plan, _title("Resume", processor, len(plan.paused)))
             if yes:
                 await operations.resume(app, processor, partition or ())
             if json:
@@ -138,7 +138,7 @@ def restart(
             if json:
                 typer.echo(operations.as_json(plan, done=yes))
             else:
-                print_plan(plan, f"Restart {len(plan.partitions)} of {processor.options.name} on {processor.stream.name}")
+                print_plan(plan, _title("Restart", processor, len(plan.partitions)))
             if not yes:
                 return ()
             left = await restarting.restart(app, processor, partition or (), worker=worker, patience=wait)
@@ -147,6 +147,10 @@ def restart(
     waiting = asyncio.run(work())
     if not json:
         _say(yes, waiting, "Not begun anew yet, since events are under way:")
+
+
+def _title(deed: str, processor: Any, count: int) -> str:
+    return f"{deed} {processor.options.name} on {processor.stream.name}: {count} {'partition' if count == 1 else 'partitions'}"
 
 
 def _say(yes: bool, undone: Sequence[int] = (), how: str = "") -> None:

@@ -300,7 +300,7 @@ def test_the_commands(run: Callable[..., tuple[int, str, str]], valkey: Server) 
     assert (plan["done"], plan["partitions"][0]["paused"]["reason"]) == (True, "new\ndatabase")
     assert "partition 0 is paused since" in run("status", "shop:app")[1]
 
-    assert "Restart 0 of printer" in run("restart", "shop:printer", "--yes")[1]
+    assert "Restart printer on orders: 0 partitions" in run("restart", "shop:printer", "--yes")[1]
     code, _, err = run("pause", "shop:printer", "--partition", "9", "--yes")
     assert (code, err) == (2, "runnel: stream 'orders' has no partition 9: 0 to 3\n")
 
