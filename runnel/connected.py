@@ -91,6 +91,11 @@ class Connected:
         await store.open()
         return store
 
+    @property
+    def unchecked_store(self) -> Store:
+        """The running event loop's store, whether its server is fit or not: for who finds that out."""
+        return self._session().store
+
     async def close(self) -> None:
         """Close what the running event loop has open; otherwise it is closed when the loop ends."""
         if (session := self._sessions.pop(asyncio.get_running_loop(), None)) is not None:

@@ -14,8 +14,11 @@
     ├── NoAnswer                who asked an actor: its time is up
     ├── StartFailed             the author of an app: what it has workers call at their start failed
     ├── LagTooHigh              operations: processors do not keep up
+    ├── Unhealthy               operations: `runnel doctor` has found a problem
     ├── NotDrained              the author of a test: what it waits for does not come to its end
     ├── StillOwned              operations: a worker runs what is to be deleted
+    ├── ReplayFailed            operations, or the author of a handler: a replay did not come to its end, or events failed in it
+    ├── NotDone                 operations: what was to be deleted has events that are not done
     ├── LeaseLost               nobody, it is normal: another worker owns the partition now, stand down
     ├── StoreError              operations: the server
     │   ├── StoreUnavailable        it cannot be reached, or did not answer in time
@@ -113,12 +116,24 @@ class LagTooHigh(RunnelError):
     """Some processor is further behind than whoever asked allows; the message names it."""
 
 
+class Unhealthy(RunnelError):
+    """The server, or the app on it, has problems; the message says of what."""
+
+
 class NotDrained(RunnelError, AssertionError):
     """What a test waits for does not come to its end; the message says which processor, partition and event that is."""
 
 
 class StillOwned(RunnelError):
     """A worker runs what was to be deleted; the message names it."""
+
+
+class ReplayFailed(RunnelError):
+    """A replay did not come to its end, or events failed in it; the message says which."""
+
+
+class NotDone(RunnelError):
+    """Events would be lost with what was to be deleted; the message says how many, and whose."""
 
 
 class LeaseLost(RunnelError):

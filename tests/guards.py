@@ -284,6 +284,19 @@ GUARDS = [
     Guard("deliver", "size < 2 or ", "", "deliver: an event has fields"),
     Guard("deliver", "size % 2 ~= 0 or ", "", "deliver: each field has a value"),
     Guard("deliver", " or at + 3 + size > #ARGV", "", "deliver: an event is whole"),
+    Guard("cut", "if ARGV[3] ~= 'force' then done = slowest(cursors) or '0-0' end", "", "cut: what is not done stays"),
+    Guard("cut", "slowest(cursors) or '0-0'", "slowest(cursors) or done", "cut: with none registered nothing is done"),
+    Guard("cut", "not before(id, ARGV[1])", "before(ARGV[1], id)", "cut: the id itself stays"),
+    Guard("cut", "redis.call('XLEN', log) - tonumber(ARGV[2])", "redis.call('XLEN', log)", "cut: so many stay"),
+    Guard("cut", "math.min(500, ", "math.min(5000, ", "cut: no more than 500 a call"),
+    Guard("cut", "tonumber(seq) + 1", "tonumber(seq)", "cut: the last one goes, too"),
+    Guard("cut", "if tonumber(seq) >= 9007199254740991 then", "if false then", "cut: beyond what a double counts"),
+    Guard("erase", "if not known[cursors[i]] then return {'CHANGED'} end", "", "erase: all registered ones are known"),
+    Guard("erase", "if left > 0 and held[3] == here then", "if false then", "erase: not what is owned"),
+    Guard("erase", "length > 0 and before(cursors[i + 1], last)", "false", "erase: not what is not done"),
+    Guard("erase", "#cursors == 0 and length > 0", "false", "erase: with none registered nothing is done"),
+    Guard("erase", "if delayed > 0 then", "if false then", "erase: not what is delayed"),
+    Guard("erase", "if waiting > 0 then", "if false then", "erase: not what is on its way"),
 ]
 
 WITHOUT = {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from runnel.cli import actor, kept, look, pause, processor, run, send, timers
+from runnel.cli import actor, describe, doctor, kept, look, pause, peek, processor, replay, run, send, streams, timers
 from runnel.cli.failure import report, silence_closed_pipe
 from runnel.version import __version__
 
@@ -36,6 +36,11 @@ app = typer.Typer(
 run.add_to(app)
 send.add_to(app)
 look.add_to(app)
+peek.add_to(app)
+describe.add_to(app)
+streams.add_to(app)
+replay.add_to(app)
+doctor.add_to(app)
 processor.add_to(app)
 kept.add_to(app)
 actor.add_to(app)

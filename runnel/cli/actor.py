@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runnel.cli.targets import RedisUrl, find
+from runnel.cli.targets import RedisUrl, example, find
 
 Target = Annotated[
     str, typer.Argument(metavar="ACTOR", help="The actors' class or function: module:attribute.", show_default=False)
@@ -29,10 +29,10 @@ Timeout = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Handler actors: look at what they remember, ask and tell one.", rich_markup_mode=None)
-    group.command("show")(show)
-    group.command("list")(list_them)
-    group.command("ask")(ask)
-    group.command("tell")(tell)
+    group.command("show", epilog=example("runnel actor show shop:Account 42"))(show)
+    group.command("list", epilog=example("runnel actor list shop:Account --limit 20"))(list_them)
+    group.command("ask", epilog=example("runnel actor ask shop:Account 42 GetBalance"))(ask)
+    group.command("tell", epilog=example("runnel actor tell shop:Account 42 Deposit '{\"amount\": 5}'"))(tell)
     app.add_typer(group, name="actor")
 
 

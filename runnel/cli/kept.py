@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, example, find
 
 Partitions = Annotated[
     list[int] | None, typer.Option("--partition", metavar="N", help="Only this one; can be repeated.", show_default=False)
@@ -32,23 +32,29 @@ Where = Literal["dead", "parked"]
 def add_to(app: typer.Typer) -> None:
     """Add the groups."""
     dead = typer.Typer(help="Dead letters: look at them, run them again, drop them.", rich_markup_mode=None)
-    dead.command("list")(_lister("dead", "Show dead letters, in the order in which they failed."))
-    dead.command("show")(_shower("dead", "Show all that is known of a dead letter, with the end of its traceback."))
-    dead.command("retry")(
-        _doer("dead", "retry_dead", "run again", "Run dead letters again, by this processor only, before newer events.")
-    )
-    dead.command("discard")(_doer("dead", "discard_dead", "dropped", "Drop dead letters."))
-    dead.command("export")(export)
+    add = _adder(dead, "dead")
+    add("list", "--since -1h", _lister("dead", "Show dead letters, in the order in which they failed."))
+    add("show", "3/1595369377000-0", _shower("dead", "Show all that is known of a dead letter, with the end of its traceback."))
+    about = "Run dead letters again, by this processor only, before newer events."
+    add("retry", "--error TimeoutError --yes", _doer("dead", "retry_dead", "run again", about))
+    add("discard", "--key 42 --yes", _doer("dead", "discard_dead", "dropped", "Drop dead letters."))
+    add("export", "> letters.jsonl", export)
     app.add_typer(dead, name="dead")
 
     parked = typer.Typer(help="Parked events: look at them, let their keys run again, drop them.", rich_markup_mode=None)
-    parked.command("list")(_lister("parked", "Show parked events, of each partition in order."))
-    parked.command("show")(_shower("parked", "Show all that is known of a parked event."))
-    parked.command("release")(
-        _doer("parked", "release_parked", "run again with all of their keys", "Let parked keys run again, in order.")
-    )
-    parked.command("discard")(_doer("parked", "discard_parked", "dropped", "Drop parked events; what is behind them stays."))
+    add = _adder(parked, "parked")
+    add("list", "--partition 3", _lister("parked", "Show parked events, of each partition in order."))
+    add("show", "3/1595369377000-0", _shower("parked", "Show all that is known of a parked event."))
+    about = "Let parked keys run again, in order."
+    add("release", "--key 42 --yes", _doer("parked", "release_parked", "run again with all of their keys", about))
+    about = "Drop parked events; what is behind them stays."
+    add("discard", "--key 42 --limit 1 --yes", _doer("parked", "discard_parked", "dropped", about))
     app.add_typer(parked, name="parked")
+
+
+def _adder(group: typer.Typer, where: Where) -> Callable[[str, str, Callable[..., None]], object]:
+    """Adds commands to a group, each with an example of its words."""
+    return lambda name, words, command: group.command(name, epilog=example(f"runnel {where} {name} shop:bill {words}"))(command)
 
 
 def _lister(where: Where, about: str) -> Callable[..., None]:

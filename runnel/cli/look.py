@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl, find
+from runnel.cli.targets import AppTarget, RedisUrl, example, find
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Above = Annotated[
@@ -25,8 +25,8 @@ AboveAge = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(status)
-    app.command()(lag)
+    app.command(epilog=example("runnel status shop:app", "runnel status shop:app --json | jq .lag"))(status)
+    app.command(epilog=example("runnel lag shop:app --fail-above 1000 --fail-above-age 60"))(lag)
 
 
 def status(target: AppTarget, json: Json = False, redis_url: RedisUrl = None) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, example, find
 
 Start = Annotated[
     str,
@@ -28,9 +28,10 @@ def add_to(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Change where a processor is, let it go on, or forget it.", rich_markup_mode=None)
     group.callback()(_group)
-    group.command()(reset)
-    group.command()(release)
-    group.command()(delete)
+    group.command(epilog=example("runnel processor reset shop:bill --start -1h --yes"))(reset)
+    group.command(epilog=example("runnel processor release shop:bill --partition 3 --yes"))(release)
+    lines = ("runnel processor delete shop:bill", "runnel processor delete shop:app --name old --yes")
+    group.command(epilog=example(*lines))(delete)
     app.add_typer(group, name="processor")
 
 

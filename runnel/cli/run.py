@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from runnel.cli.failure import code
-from runnel.cli.targets import AppTarget, RedisUrl
+from runnel.cli.targets import AppTarget, RedisUrl, example
 from runnel.signals import end_with, one_of_several
 
 
@@ -51,8 +51,8 @@ Live = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(run)
-    app.command()(worker)
+    app.command(epilog=example("runnel run shop:app --reload"))(run)
+    app.command(epilog=example("runnel worker shop:app --workers 4 --processors bill,ship --log-format json"))(worker)
 
 
 def run(

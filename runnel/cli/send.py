@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import RedisUrl, StreamTarget, find
+from runnel.cli.targets import RedisUrl, StreamTarget, example, find
 from runnel.errors import ConfigurationError, StreamFull
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(send)
-    app.command()(sendmany)
+    app.command(epilog=example("runnel send shop:orders '{\"order_id\": 1, \"amount\": 99}'"))(send)
+    lines = ("runnel sendmany shop:orders orders.jsonl", "zcat orders.gz | runnel sendmany shop:orders -")
+    app.command(epilog=example(*lines))(sendmany)
 
 
 def send(

@@ -1,6 +1,6 @@
 """Arguments and options that several commands share."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -52,3 +52,32 @@ def find(target: str, kind: type[T], redis_url: str | None, *, looks: bool = Fal
 
         check_is_there(app.settings.redis_url)
     return found
+
+
+def find_any(target: str, redis_url: str | None) -> tuple[Any, Any]:
+    """What a command is about that takes an app, a stream, a processor or an actor; and its app.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    from runnel.discovery import app_of, load
+
+    found = find(target, kind_of(load(target, object)), redis_url, looks=True)
+    return app_of(found), found
+
+
+def kind_of(found: object) -> type[Any]:
+    """Which of them it is.
+
+    Raises:
+        ConfigurationError: None.
+    """
+    from runnel.app import App
+    from runnel.errors import ConfigurationError
+    from runnel.processor import Processor
+    from runnel.stream import Stream
+
+    for kind in (App, Stream, Processor):
+        if isinstance(found, kind):
+            return kind
+    raise ConfigurationError(f"{found!r} is no app, stream, processor or actor")

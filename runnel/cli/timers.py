@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl, find
+from runnel.cli.targets import AppTarget, RedisUrl, example, find
 
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="As `list` shows it: stream/partition/number.", show_default=False)
@@ -24,8 +24,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this only the p
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Timers, crontabs and delayed events: look at them, cancel delayed events.", rich_markup_mode=None)
-    group.command("list")(show)
-    group.command("cancel")(cancel)
+    group.command("list", epilog=example("runnel timers list shop:app --stream orders"))(show)
+    group.command("cancel", epilog=example("runnel timers cancel shop:app --key 42 --yes"))(cancel)
     app.add_typer(group, name="timers")
 
 

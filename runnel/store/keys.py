@@ -104,6 +104,16 @@ class PartitionKeys:
         own = self.state(processor), self.done(processor), self.reminders(processor), self.outbox(processor)
         return *own, self.delayed, self.delayed_entries
 
+    @property
+    def of_stream(self) -> tuple[bytes, ...]:
+        """All that there is of the partition for ever, but what is its processors'."""
+        return self.log, self.cursors, self.counts, self.delayed, self.delayed_entries, self.relayed
+
+    def of_processor(self, processor: str) -> tuple[bytes, ...]:
+        """All that there is of a processor in the partition: its slot, its outbox, and the rest."""
+        actors = self.state(processor), self.done(processor), self.reminders(processor)
+        return self.slot(processor), self.outbox(processor), self.dead(processor), *self.of_parked(processor), *actors
+
     def answers(self, asker: str) -> bytes:
         """stream, expires: answers of actors to one who asks them"""
         return f"{self.tag}:answers:{encoded(asker)}".encode()

@@ -1,6 +1,6 @@
 """What a script is, and a call of one, or of a plain command: plain data, which a `Link` carries out.
 
-`scripts.py`, `moves.py`, `membership.py`, `timing.py`, `pausing.py` and `outbox.py` make calls.
+`scripts.py`, `moves.py`, `membership.py`, `timing.py`, `pausing.py`, `outbox.py` and `upkeep.py` make calls.
 """
 
 import hashlib
@@ -38,6 +38,7 @@ SCRIPTS = {
         *("pause", "resume"),  # pausing.py
         *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
         "deliver",  # outbox.py
+        *("cut", "erase", "permitted"),  # upkeep.py
         *("heartbeat", "assign", "elect", "leave", "roll"),  # membership.py
     )
 }

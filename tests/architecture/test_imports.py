@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"roles"},
     {"worker"},
     {"__init__"},
-    {"view", "reload", "crew", "testing"},
+    {"view", "reload", "crew", "testing", "replaying"},
     {"cli", "__main__"},
 ]
 """From the bottom up: a module imports from its own layer (without cycles) and from those below."""

@@ -2,12 +2,15 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.calling import Caller
+from tests.integration.commands import APP
 from tests.integration.embedded_world import World, alive
+from tests.servers import Server
 from tests.support import wait_until
 
 
@@ -24,3 +27,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         user.end(kill=True)
     await wait_until(lambda: not world.processes(), what="no process left")
     assert not any(alive(process) for process in world.seen)
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Caller]:
+    """Calls commands in a folder with the module `shop`, whose app talks to a clean Valkey."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNNEL_REDIS_URL", valkey.url)
+    caller = Caller(tmp_path, capsys)
+    caller.write("shop", APP)
+    yield caller
+    caller.forget()

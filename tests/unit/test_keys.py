@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from runnel import App, ConfigurationError, Events, Record
-from runnel.store import membership, moves, outbox, pausing, scripts, timing
+from runnel.store import membership, moves, outbox, pausing, scripts, timing, upkeep
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.outbox import Emitted, Target
 from runnel.store.scripts import SCRIPTS, Call, Token
@@ -73,6 +73,9 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         timing.cancel(keys, [1]),
         outbox.deliver(PartitionKeys("a", "b", 1), name, [Emitted(b"1-0", Target(keys, 1, "block"), [b"data", b"1"])]),
         timing.delayed(keys),
+        upkeep.cut(keys),
+        upkeep.erase(keys, [name, f"{name}2"], force=True),
+        upkeep.permitted(keys, AppKeys(keys.app)),
     ]
     return made
 

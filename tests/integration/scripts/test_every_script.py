@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from runnel.errors import StoreRefused
-from runnel.store import membership, moves, outbox, pausing, scripts, timing
+from runnel.store import membership, moves, outbox, pausing, scripts, timing, upkeep
 from runnel.store.keys import AppKeys, PartitionKeys
 from runnel.store.moves import Bury, Hold, Move, Park, Stop, Unpark
 from runnel.store.outbox import Emitted, Target
@@ -54,6 +54,9 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         timing.promote(KEYS),
         timing.cancel(KEYS, [1]),
         outbox.deliver(KEYS, PROCESSOR, [Emitted(b"1-0", Target(KEYS, 1, "drop_oldest"), [b"data", b"1"])]),
+        upkeep.permitted(KEYS, APP),
+        upkeep.cut(KEYS, keep=1),
+        upkeep.erase(KEYS, [PROCESSOR, "late", "ship"], force=True),
         membership.heartbeat(APP, "w", membership.About(), lease=60, assignments=[(ASSIGNMENT, 0)]),
         membership.assign(APP, ASSIGNMENT, ("w",), replaces=0, membership=1, notice=b"n"),
         membership.elect(APP, "w", b"n", lease=60),

@@ -1,13 +1,21 @@
 """`runnel --help` answers at once: it imports next to nothing."""
 
 import ast
+import re
+import shlex
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
 
 import runnel
+from runnel.cli import app
 
 HEAVY = ["redis", "cattrs", "orjson", "rich", "attrs", "asyncio", "runnel.app", "runnel.worker", "runnel.records"]
 
@@ -50,3 +58,29 @@ def test_every_name_of_the_package_is_there_and_in_its_stub() -> None:
     assert homes == vars(runnel)["_HOMES"]
     for name in runnel.__all__:
         assert getattr(runnel, name) is not None
+
+
+def commands(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *words, name)
+        else:
+            yield (*words, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_commands_help_says_what_it_does_and_has_an_example(words: tuple[str, ...]) -> None:
+    command = COMMANDS[words]
+    assert command.help
+    shown = [line.strip() for line in (command.epilog or "").splitlines()]
+    assert "Example:" in shown
+    examples = [line for line in shown if f"runnel {' '.join(words)} " in line]
+    assert examples
+    assert len(examples) == len(shown) - 2
+    for line in examples:  # its options are ones that there are
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        said = shlex.split(line.partition(f"runnel {' '.join(words)} ")[2].partition(" | ")[0])
+        assert {word for word in said if re.match("--?[a-z]", word)} <= options

@@ -1,0 +1,143 @@
+"""What is wrongly typed, or not allowed: one line that says what, and the exit code of who must act. Of all commands."""
+
+import pytest
+
+from tests.integration.calling import Caller
+from tests.integration.commands import APP, order
+from tests.servers import Server, free_port
+
+ACTOR = """
+from runnel import Actor
+
+@app.actor(orders)
+class Account(Actor[Order, None]):
+    async def receive(self, order: Order) -> None: ...
+"""
+
+OF_APP = [
+    ("status",),
+    ("lag",),
+    ("doctor",),
+    ("describe",),
+    ("stream", "list"),
+    ("timers", "list"),
+    ("timers", "cancel", "--key", "x"),
+    ("processor", "delete", "--name", "x"),
+    ("stream", "delete", "--name", "x"),
+]
+OF_STREAM = [
+    ("peek",),
+    ("tail",),
+    ("describe",),
+    ("stream", "describe"),
+    ("stream", "trim"),
+    ("stream", "delete"),
+    ("replay", "--processor", "shop:printer", "--as", "x"),
+]
+OF_PROCESSOR = [
+    ("describe",),
+    ("processor", "reset", "--start", "latest"),
+    ("processor", "release"),
+    ("processor", "delete"),
+    *((where, "list") for where in ("dead", "parked")),
+    ("dead", "retry"),
+    ("parked", "release"),
+]
+EVERY = [
+    *((words, "app", "App") for words in OF_APP),
+    *((words, "orders", "Stream") for words in OF_STREAM),
+    *((words, "printer", "Processor") for words in OF_PROCESSOR),
+]
+
+
+def named(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def with_target(words: tuple[str, ...], target: str) -> list[str]:
+    """The command's words, with the target where it belongs: behind its names."""
+    names = [word for i, word in enumerate(words) if not word.startswith("-") and not (i and words[i - 1].startswith("-"))]
+    return [*names, target, *words[len(names) :]]
+
+
+@pytest.mark.parametrize(("words", "attribute", "kind"), EVERY, ids=named)
+def test_what_is_not_there_is_named(call: Caller, words: tuple[str, ...], attribute: str, kind: str) -> None:
+    call(*with_target(words, f"shop:nothing{attribute}")).refused(2, f"'nothing{attribute}'")
+    call(*with_target(words, f"nowhere:{attribute}")).refused(2, "no module 'nowhere'")
+    call(*with_target(words, "shop")).refused(2, "module:")
+    if words != ("describe",):
+        other = "orders" if kind == "App" else "app"
+        call(*with_target(words, f"shop:{other}")).refused(2, f"not a{'n' if kind == 'App' else ''} {kind}")
+
+
+@pytest.mark.parametrize(("words", "attribute", "kind"), EVERY, ids=named)
+def test_a_server_that_is_away_is_one_line(call: Caller, words: tuple[str, ...], attribute: str, kind: str) -> None:
+    url = f"redis://user:secret@127.0.0.1:{free_port()}"
+    done = call(*with_target(words, f"shop:{attribute}"), "--redis-url", url)
+    done.refused(4, "127.0.0.1", "cannot be reached")
+    assert "secret" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("peek", "shop:orders"),
+        ("tail", "shop:orders"),
+        ("describe", "shop:orders"),
+        ("describe", "shop:printer"),
+        ("stream", "list", "shop:app"),
+        ("stream", "trim", "shop:orders", "--length", "0", "--force", "--yes"),
+        ("stream", "delete", "shop:orders", "--yes", "--force"),
+        ("status", "shop:app"),
+        ("send", "shop:orders", order(2)),
+        ("processor", "reset", "shop:printer", "--start", "latest", "--yes"),
+        ("replay", "shop:orders", "--processor", "shop:printer", "--as", "x", "--yes"),
+    ],
+    ids=named,
+)
+def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tuple[str, ...]) -> None:
+    assert call("send", "shop:orders", order(1)).code == 0
+    with valkey.client() as client:
+        client.acl_setuser("clerk", enabled=True, nopass=True, commands=["+info", "+ping", "+config|get"], keys=["*"])
+    done = call(*words, "--redis-url", f"{valkey.url}?username=clerk&password=x")
+    done.refused(4, "does not permit a command that Runnel needs")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "parts"),
+    [
+        (["peek", "shop:orders", "--partition", "4"], 2, ["no partition 4: 0 to 3"]),
+        (["peek", "shop:orders", "--partition", "-1"], 2, ["no partition -1"]),
+        (["peek", "shop:orders", "--partition", "x"], 2, ["'--partition'"]),
+        (["peek", "shop:orders", "--from", "yesterday"], 2, ["'yesterday'", "ISO 8601"]),
+        (["peek", "shop:orders", "--from", "2999-01-01"], 2, ["yet to come"]),
+        (["peek", "shop:orders", "--from", "1-99999999999999999999"], 2, ["1-99999999999999999999"]),
+        (["peek", "shop:orders", "--count", "0"], 2, ["'--count'"]),
+        (["peek", "shop:orders", "--count", "1001"], 2, ["'--count'"]),
+        (["tail", "shop:orders", "-n", "-1"], 2, ["'--lines'"]),
+        (["tail", "shop:orders", "--partition", "4", "-f"], 2, ["no partition 4"]),
+        (["stream", "trim", "shop:orders", "--to", "soon"], 2, ["'soon'"]),
+        (["stream", "trim", "shop:orders", "--length", "-5"], 2, ["'--length'"]),
+        (["stream", "delete", "shop:app", "--name", "letters"], 2, ["no stream 'letters'; it has orders"]),
+        (["stream", "paint"], 2, ["paint"]),
+        (["describe", "shop:Order"], 2, ["no app, stream, processor or actor"]),
+        (["doctor", "shop:app", "--wait", "-1"], 2, ["'--wait'"]),
+        (["replay", "shop:orders"], 2, ["--processor"]),
+        (["processor", "reset", "shop:printer", "--start", "latest", "--partition", "4"], 2, ["no partition 4"]),
+        (["processor", "delete", "shop:app", "--name", "x"], 2, ["no processor 'x' is registered"]),
+        (["dead", "show", "shop:printer", "9/1-1"], 2, ["no dead event '9/1-1'"]),
+        (["dead", "list", "shop:printer", "--since", "soon"], 2, ["'soon'"]),
+        (["parked", "list", "shop:printer", "--limit", "0"], 2, ["'--limit'"]),
+        (["timers", "cancel", "shop:app", "orders/1"], 2, ["'orders/1' is no delayed event"]),
+        (["timers", "list", "shop:app", "--stream", "x"], 2, ["'x'"]),
+        (["send", "shop:orders", "{"], 1, ["not JSON"]),
+        (["send", "shop:orders", "[1]"], 1, ["an object"]),
+        (["actor", "ask", "shop:Account", "1", "Order", "{"], 1, ["JSON"]),
+        (["actor", "ask", "shop:Account", "1", "Nonsense"], 1, ["Nonsense"]),
+        (["actor", "show", "shop:printer", "1"], 2, ["actor"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_one_line(call: Caller, words: list[str], code: int, parts: list[str]) -> None:
+    call.write("shop", APP + ACTOR)
+    call(*words).refused(code, *parts)
