@@ -77,9 +77,9 @@ def processor(declared: Processor, before: ProcessorStatus, now: ProcessorStatus
 
 
 def _stopped(name: str, now: ProcessorStatus) -> Iterator[Finding]:
-    if paused := [each for each in now.partitions if each.paused is not None]:
-        reasons = sorted({each.paused.reason for each in paused if each.paused is not None and each.paused.reason})
-        said = f"{partitions([each.partition for each in paused])} paused{': ' if reasons else ''}{'; '.join(reasons)}"
+    if paused := {each.partition: each.paused for each in now.partitions if each.paused is not None}:
+        reasons = sorted({" ".join(each.reason.split()) for each in paused.values() if each.reason})
+        said = f"{partitions(list(paused))} paused{': ' if reasons else ''}{'; '.join(reasons)}"
         yield Finding(name, "warning", said, "If it may go on: runnel resume")
     for each in now.partitions:
         if each.stopped is not None:

@@ -4,25 +4,19 @@ Leases last ten minutes here unless it is said, and heartbeats come every 5 s: w
 """
 
 import asyncio
-import json
-import logging
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from runnel import Actor, App, Processor, Record
-from runnel.cli import main
 from runnel.errors import ConfigurationError
 from runnel.operations import pause as operations
 from runnel.operations.pause import let_go, make_plan, pause, resume
 from runnel.operations.restart import restart
 from runnel.store.notices import Notice
 from runnel.testing import NotDrained, TestApp
-from tests.integration.commands import APP
+from tests.integration.calling import Caller
 from tests.integration.faults.harness import World
 from tests.integration.faults.shop import declare
 from tests.integration.workers.conftest import crew, make_world
@@ -254,55 +248,28 @@ async def test_an_app_under_test_says_that_it_is_paused_and_actors_go_on_with_th
 # ── the commands ──
 
 
-@pytest.fixture
-def run(
-    tmp_path: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Runs a command in this process: starting Python takes longer than all that it does."""
-    (tmp_path / "shop_to_pause.py").write_text(APP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setenv("RUNNEL_REDIS_URL", valkey.url)
-    logger = logging.getLogger("runnel")
-    before = logger.handlers[:], logger.level, logger.propagate
-
-    def run(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        return (main([word.replace("shop:", "shop_to_pause:") for word in words]), *capsys.readouterr())
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    logger.handlers[:], logger.level, logger.propagate = before
-    sys.modules.pop("shop_to_pause", None)
-
-
-def test_the_commands(run: Callable[..., tuple[int, str, str]], valkey: Server) -> None:
-    code, out, err = run("pause", "shop:printer", "--partition", "1")
-    assert (code, err) == (0, "")
-    assert "Nothing is changed yet" in out
+def test_the_commands(call: Caller, valkey: Server) -> None:
+    assert "Nothing is changed yet" in call.done("pause", "shop:printer", "--partition", "1").out
     with valkey.client() as client:
         assert not client.keys("*:proc:*")
-    _, out, err = run("pause", "shop:printer", *["--partition", "0", "--partition", "1"], "--reason", "new\ndatabase", "--yes")
-    assert out.endswith("Done.\n"), err
+    both = "--partition", "0", "--partition", "1"
+    assert call.done("pause", "shop:printer", *both, "--reason", "new\ndatabase", "--yes").out.endswith("Done.\n")
 
-    _, shown, _ = run("status", "shop:app")
+    shown = call.done("status", "shop:app").out
     assert "partitions 0-1 are paused since 20" in shown
     assert "new database" in shown
-    [status] = json.loads(run("status", "shop:app", "--json")[1])["processors"]
-    assert status["paused"] == 2
+    [status] = call.done("status", "shop:app", "--json").json["processors"]
+    assert (status["paused"], status["breaker_open"]) == (2, {})
     assert status["partitions"][0]["paused"]["reason"] == "new\ndatabase"
     assert "@" in status["partitions"][0]["paused"]["by"]
     assert status["partitions"][2]["paused"] is None
+    [finding] = [each for each in call("doctor", "shop:app", "--json").json["findings"] if "paused" in each["said"]]
+    assert (finding["level"], finding["said"]) == ("warning", "partitions 0, 1 paused: new database")
 
-    plan = json.loads(run("resume", "shop:printer", "--partition", "1", "--yes", "--json")[1])
+    plan = call.done("resume", "shop:printer", "--partition", "1", "--yes", "--json").json
     assert (plan["done"], plan["partitions"][0]["paused"]["reason"]) == (True, "new\ndatabase")
-    assert "partition 0 is paused since" in run("status", "shop:app")[1]
-
-    assert "Restart printer on orders: 0 partitions" in run("restart", "shop:printer", "--yes")[1]
-    code, _, err = run("pause", "shop:printer", "--partition", "9", "--yes")
-    assert (code, err) == (2, "runnel: stream 'orders' has no partition 9: 0 to 3\n")
+    assert "partition 0 is paused since" in call.done("status", "shop:app").out
+    assert "Restart printer on orders: 0 partitions" in call.done("restart", "shop:printer", "--yes").out
 
 
 async def test_pausing_what_there_is_not_changes_nothing(make_world: Callable[..., World], valkey: Server, desk: Any) -> None:
