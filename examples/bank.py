@@ -1,5 +1,12 @@
 """A bank: an actor for each account, and money that is never lost on its way, nor there twice. `python -m examples.bank`
 
+Or, with a terminal for the worker and one for you:
+
+    runnel run examples.bank:app --redis-url embedded://
+    runnel send examples.bank:postings '{"account": "ada", "pence": 10000}' --redis-url embedded://
+    runnel actor ask examples.bank:Account ada Hold '{"who": "hotel", "pence": 8000}' --redis-url embedded://
+    runnel actor show examples.bank:Account ada --redis-url embedded://
+
 An account is a class with a state. Its events come one at a time, in order, so there is no lock and no transaction to think of.
 What it changes of its state, what it emits, and the mark that the event is done are one commit: kill a worker at any moment,
 and all balances are what the postings say.

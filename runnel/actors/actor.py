@@ -4,7 +4,7 @@ An actor is one task that handles one message at a time, so its attributes need 
 messages.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, Never, Protocol, TypeVar
 
 from runnel.actors.activities import Activities
@@ -117,6 +117,14 @@ class Actor(Generic[M]):
     def statistics(self) -> Mapping[str, object]:
         """More to show in a snapshot, under `details`. Must be quick; called only between `on_start` and the end."""
         return {}
+
+    def residents(self) -> Iterable[ActorSnapshot]:
+        """What else to show in a snapshot, under `children`: lighter things than actors that live in this one.
+
+        Each says `is_resident`, and has a path below this one's. As quick as `statistics`, and called as that is; so rather
+        some of them than all, where they are many.
+        """
+        return ()
 
     # --- the actor and its place -----------------------------------------------------------------------------------
 

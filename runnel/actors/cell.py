@@ -335,6 +335,7 @@ class Cell(Generic[M]):
         return State.IDLE if self.inbox.mailbox.awaited else State.RUNNING
 
     def snapshot(self) -> ActorSnapshot:
+        details, residents = self._says()
         return ActorSnapshot(
             path=self.path,
             name=self.name,
@@ -346,18 +347,19 @@ class Cell(Generic[M]):
             restarts=self._restarts,
             last_error=self._last_error,
             message_age=self.inbox.age(self.clock.monotonic()),
-            details=self._details(),
-            children=tuple(child.snapshot() for child in self.children),
+            details=details,
+            children=(*(child.snapshot() for child in self.children), *residents),
         )
 
-    def _details(self) -> dict[str, object]:
+    def _says(self) -> tuple[dict[str, object], tuple[ActorSnapshot, ...]]:
+        """What the actor itself says: details, and who lives in it."""
         if self._actor is None or not self._started:
-            return {}
+            return {}, ()
         try:
-            return dict(self._actor.statistics())
+            return dict(self._actor.statistics()), tuple(self._actor.residents())
         except Exception as error:
             # The view must work above all when an actor does not.
-            return {"statistics": f"{type(error).__name__}: {error}"[:200]}
+            return {"statistics": f"{type(error).__name__}: {error}"[:200]}, ()
 
 
 def _kind(factory: object) -> str:

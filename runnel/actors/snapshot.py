@@ -17,6 +17,8 @@ class State(StrEnum):
     """Waiting for room in another actor's mailbox."""
     IDLE = "idle"
     """Waiting for a message."""
+    WAITING = "waiting"
+    """Has messages, and waits for its turn: a resident, see `Actor.residents`."""
     RESTARTING = "restarting"
     """Its last incarnation is being cleared away."""
     BACKOFF = "backoff"
@@ -47,3 +49,6 @@ class ActorSnapshot:
     details: Mapping[str, object] = field(factory=dict)
     """What the actor's own `statistics()` says."""
     children: tuple["ActorSnapshot", ...] = ()
+    """Its actors, then its residents."""
+    is_resident: bool = False
+    """Whether it is none of the kernel's actors, but lives in its parent, which says all this of it."""

@@ -82,6 +82,7 @@ class Asker:
         self._client_id: int | None = None
         self._trouble: StoreError | None = None
         self._failures = 0
+        self._closed = False
 
     async def ask(self, lane: Lane, whom: str, fields: Callable[[Request], Fields], timeout: float) -> bytes | Failure:
         """Send a message and wait for the answer, `timeout` seconds for both.
@@ -105,6 +106,8 @@ class Asker:
         except TimeoutError:
             raise NoAnswer(f"{whom} was not asked within {timeout:g} s: too many wait for answers already") from None
         try:
+            if self._closed:  # meanwhile
+                raise self._gone()
             await self._answer(waiting, lane, fields, give_up)
         finally:
             room.release()
@@ -129,10 +132,14 @@ class Asker:
 
     def close(self) -> None:
         """Whoever still waits is told that there will be no answer."""
+        self._closed = True
         for waiting in self._waiting.values():
             if waiting.outcome is None:
-                waiting.outcome = StoreUnavailable("the app was closed before the actor answered")
+                waiting.outcome = self._gone()
                 waiting.wake()
+
+    def _gone(self) -> StoreUnavailable:
+        return StoreUnavailable("the app was closed before the actor answered")
 
     def _no_answer(self, whom: str, timeout: float) -> NoAnswer:
         error = NoAnswer(

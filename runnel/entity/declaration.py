@@ -143,8 +143,6 @@ def _of_class(cls: type[Any], stream: Stream[Any], options: EntityOptions) -> En
 
 
 def _overridden(cls: type[Actor[Any, Any]], hook: str) -> Hook | None:
-    if hook == "on_restart" and cls.on_restart is Actor.on_restart:
-        hook = "on_stop"  # as its docstring says
     found: Hook = getattr(cls, hook)
     return None if found is getattr(Actor, hook) else found
 

@@ -4,6 +4,7 @@ What an event does is collected, and noted in the partition's window at once whe
 leaves nothing. It moves nothing itself: its caller marks the event done in the same turn of the event loop.
 """
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
@@ -97,7 +98,10 @@ class Performer:
 
     async def restart(self, lane: Lane, error: Exception) -> None:
         """The event under way has failed: its actor goes, and the next one finds the state of before."""
-        await self._retire(lane, self.entity.on_restart, error)
+        if self.entity.on_restart is not None:
+            await self._retire(lane, self.entity.on_restart, error)
+        else:
+            await self._retire(lane, self.entity.on_stop)  # as the docstring of `on_restart` says
 
     async def passivate(self, lane: Lane) -> None:
         """The actor goes in order."""
@@ -123,7 +127,10 @@ class Performer:
             return
         try:
             await self._call(lane, hook, actor, *args)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is meant for the task
             fields = {**self.place.log_fields, "key": actor.key, "hook": hook.__name__}
             log.warning("hook of an actor failed", extra=fields, exc_info=error)
 

@@ -41,7 +41,7 @@ class Turn:
     reminders: dict[str, Due | None] = field(factory=dict)
 
     def emit(self, stream: Stream[Any], records: tuple[Any, ...], key: object, headers: Mapping[str, str] | None) -> None:
-        """Have these records sent.
+        """Have these records sent: all of them, or, if it raises, none.
 
         Raises:
             RecordError: As `Stream.send`, or they are too many, or too large together.
@@ -49,6 +49,7 @@ class Turn:
         if not isinstance(stream, Stream):
             raise ConfigurationError(f"emit: the first argument is a stream, not {stream!r}")
         tail = (HEADERS, orjson.dumps(dict(headers))) if headers else ()
+        emitted, size = list[list[bytes]](), self.size
         for record in records:
             fields = stream.codec.encode(record)
             of = stream.key_of(record) if key is None else key
@@ -56,13 +57,15 @@ class Turn:
             entry = [b"~target", orjson.dumps(target), *fields, KEY, key_bytes(of), *tail]
             if len(entry) > MOST_FIELDS:
                 raise RecordError(f"stream {stream.name!r}: a record of more than {MOST_FIELDS // 2} fields cannot be emitted")
-            self.emitted.append(entry)
-            self.size += sum(map(len, entry))
-        if len(self.emitted) > MOST_EMITTED or self.size > MOST_BYTES:
+            emitted.append(entry)
+            size += sum(map(len, entry))
+        if len(self.emitted) + len(emitted) > MOST_EMITTED or size > MOST_BYTES:
             raise RecordError(
                 f"stream {stream.name!r}: an event emitted more than {MOST_EMITTED} records, or {MOST_BYTES} bytes: "
                 "all of it is committed at once; send them from a processor, or in several steps"
             )
+        self.emitted += emitted
+        self.size = size
 
     def remind(self, name: str, after: Duration | None, at: datetime | None) -> None:
         """Have the actor reminded.

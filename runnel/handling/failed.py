@@ -4,7 +4,7 @@ The names of the latter start with `~`, as all of Runnel's own.
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runnel.logs import users
@@ -14,6 +14,12 @@ ID, ERROR, TRACEBACK, ATTEMPTS, FAILED_AT, WORKER = (
     *(b"~attempts", b"~failed_at", b"~worker"),
 )
 OURS = frozenset({ID, ERROR, TRACEBACK, ATTEMPTS, FAILED_AT, WORKER})
+
+WIDE = b"~wide"
+"""Stands for all of an event's own fields, where they are too many."""
+
+MOST_FIELDS = 7_900
+"""Names and values that Lua passes to a command: one more, and a commit would fail after the cursor has moved."""
 
 LONGEST_ERROR = 500
 LONGEST_TRACEBACK = 4_000
@@ -44,7 +50,8 @@ def kept(
 
 def behind(xid: bytes, fields: Sequence[bytes]) -> list[bytes]:
     """The fields of an event that did not fail itself, but lies behind one of its key that did."""
-    return [*fields, ID, xid]
+    own = fields if len(fields) <= MOST_FIELDS else (WIDE, b"".join(b"%d:%b" % (len(part), part) for part in fields))
+    return [*own, ID, xid]
 
 
 def restored(fields: Sequence[bytes]) -> tuple[bytes, list[bytes], dict[bytes, bytes]]:
@@ -54,9 +61,19 @@ def restored(fields: Sequence[bytes]) -> tuple[bytes, list[bytes], dict[bytes, b
     for i in range(0, len(fields), 2):
         if fields[i] in OURS:
             noted[fields[i]] = fields[i + 1]
+        elif fields[i] == WIDE:
+            own += _narrowed(fields[i + 1])
         else:
             own += fields[i : i + 2]
     return noted.pop(ID, b"0-0"), own, noted
+
+
+def _narrowed(packed: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(packed):
+        start = packed.index(b":", at) + 1
+        at = start + int(packed[at : start - 1])
+        yield packed[start:at]
 
 
 def field_of(fields: Sequence[Any], name: bytes) -> bytes | None:

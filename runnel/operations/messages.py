@@ -50,7 +50,11 @@ async def ask(app: App, processor: Processor, key: str, message: Any, timeout: D
     try:
         outcome = await Contact(app, processor).outcome(key, message, timeout)
     except NoAnswer as error:
-        raise NoAnswer(f"{error}; {await _reason(app, processor, key)}") from error.__cause__
+        try:
+            reason = await _reason(app, processor, key)
+        except StoreError as trouble:
+            raise NoAnswer(f"{error}; {trouble}") from trouble
+        raise NoAnswer(f"{error}; {reason}") from None  # the server answers: what there was of trouble was a late reply
     if isinstance(outcome, Failure):
         kind = outcome.type.rpartition(":")[2]
         raise AskFailed(f"{whom} has answered with {kind}: {outcome.text or '(no text)'}; it has changed nothing")
@@ -58,13 +62,15 @@ async def ask(app: App, processor: Processor, key: str, message: Any, timeout: D
 
 
 async def _reason(app: App, processor: Processor, key: str) -> str:
-    """What may keep an actor from answering."""
+    """What may keep an actor from answering.
+
+    Raises:
+        StoreError: The server cannot be reached, or refuses.
+    """
     keys = processor.stream.partitions[processor.stream.hash(key)]
     link = (await app.open()).link()
     try:
         [seen] = await look(link, [keys], processor.options.name)
-    except StoreError as error:
-        return str(error)
     finally:
         await link.close()
     if seen.stopped is not None:

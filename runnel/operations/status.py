@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import orjson
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from runnel.app import App
 from runnel.errors import LagTooHigh, StoreError
@@ -52,6 +51,10 @@ class PartitionStatus:
     """The event that runs alone for it, by its id in the log; None: none does."""
     stopped: str | None
     """Why it is quarantined; None: it is not."""
+    states: int
+    """How many actors remember something."""
+    emitted: int
+    """How many events that actors emitted are not delivered yet."""
     paused: Paused | None = None
     """Who wants nobody to run it, and why; None: nobody does. Its owner may still be finishing what is under way."""
 
@@ -85,6 +88,16 @@ class ProcessorStatus:
     def dead(self) -> int:
         """Dead letters of all partitions."""
         return sum(each.dead for each in self.partitions)
+
+    @property
+    def states(self) -> int:
+        """Actors that remember something, in all partitions."""
+        return sum(each.states for each in self.partitions)
+
+    @property
+    def emitted(self) -> int:
+        """Events that actors emitted and that are not delivered yet, from all partitions."""
+        return sum(each.emitted for each in self.partitions)
 
     @property
     def quarantined(self) -> int:
@@ -226,6 +239,8 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         suspect=seen.suspect,
         stopped=seen.stopped,
         paused=seen.paused,
+        states=seen.states,
+        emitted=seen.emitted,
     )
 
 
@@ -270,42 +285,6 @@ def check_lag(status: Status, above: int | None, above_age: float | None) -> Non
             found.append(f"{each.processor} on {each.stream}: {waited}, which is above {above_age:g} s")
     if found:
         raise LagTooHigh("; ".join(found))
-
-
-def as_json(status: Status) -> str:
-    """The status for programs, with totals."""
-    return _json(status, [{**asdict(each), **_totals(each)} for each in status.processors])
-
-
-def lag_as_json(status: Status) -> str:
-    """The same without the partitions."""
-    return _json(
-        status,
-        [
-            {"processor": each.processor, "stream": each.stream, **_totals(each), "partitions": len(each.partitions)}
-            for each in status.processors
-        ],
-    )
-
-
-def _json(status: Status, processors: list[dict[str, Any]]) -> str:
-    head = {"app": status.app, "server": status.server, "lag": status.lag, "oldest_age": status.oldest_age}
-    workers = [asdict(each) for each in status.workers]
-    return orjson.dumps({**head, "processors": processors, "workers": workers}, option=orjson.OPT_INDENT_2).decode()
-
-
-def _totals(status: ProcessorStatus) -> dict[str, Any]:
-    return {
-        "lag": status.lag,
-        "oldest_age": status.oldest_age,
-        "owned": status.owned,
-        "workers": status.owners,
-        "parked": status.parked,
-        "dead": status.dead,
-        "quarantined": status.quarantined,
-        "paused": status.paused,
-        "breaker_open": dict(status.breaker_open),
-    }
 
 
 def _oldest(ages: Iterable[float | None]) -> float | None:

@@ -146,8 +146,7 @@ class Care:
         if not await self._find():
             lease.culprit = None
             return None
-        log.error("event is not run again: workers were lost at it, the last one ran it alone", extra=self._fields)
-        error, lease.current.out = self._verdict, 1
+        error, lease.current.out = self.verdict(), 1
         if lease.replay is None and not goes_on(self.passing.policy):
             return error
         if self.passing.failed(1, error, lease.crashes or 1):
@@ -171,8 +170,9 @@ class Care:
         self.passing.end_replay()
         return False
 
-    @property
-    def _verdict(self) -> WorkerCrashed:
+    def verdict(self) -> WorkerCrashed:
+        """What the culprit, which is the next event, has failed with. Says so."""
+        log.error("event is not run again: workers were lost at it, the last one ran it alone", extra=self._fields)
         crashes = self.lease.crashes
         lost = f"{crashes} workers in a row were lost" if crashes > 1 else "its worker was lost"
         return WorkerCrashed(f"{lost} when running it: the last one ran it alone, and crashed, hung or was cut off")

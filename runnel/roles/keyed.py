@@ -2,7 +2,7 @@
 
 It gets batches from the reader, takes them in hand (admission.py) and puts them before its runners (runners.py); what is done
 goes to the committer, with all that it did. It looks after what is not the ordinary: events that may kill the worker, keys that
-run again, operators, a processor that pauses. For these its runners come to rest, and it has events handled itself, one by one.
+run again, operators, a processor that pauses. Then its runners rest (not beside a key that runs again), and it handles singly.
 """
 
 from collections.abc import Callable, Coroutine
@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from runnel.actors import Actor, ActorRef, ActorStopping
+from runnel.actors import Actor, ActorRef, ActorSnapshot, ActorStopping
 from runnel.clock import DueTimes
 from runnel.entity.context import Place
 from runnel.entity.declaration import Entity
@@ -26,9 +26,10 @@ from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
 from runnel.roles.lease import Lease
 from runnel.roles.passing import Passing
-from runnel.roles.passivation import Passivation
+from runnel.roles.passivation import Passivation, pace
 from runnel.roles.reader import Batch, Feed, ReaderMessage, Room, Unfeed
 from runnel.roles.relay import Deliver
+from runnel.roles.residents import busiest, counts
 from runnel.roles.runners import Runners
 from runnel.roles.solo import Solo
 from runnel.store.keys import AppKeys
@@ -135,7 +136,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         self.reader.tell_nowait(self.feed)
         if lease.parking.keys or self.passing.policy in (ExceptionPolicy.DEAD_LETTER, ExceptionPolicy.PARK):
             self.set_timer(LookAround, LookAround(), LOOK, repeat=True)
-        self.set_timer(Sweep, Sweep(), min(self._entity.options.idle_timeout / 4, 60.0), repeat=True)
+        self.set_timer(Sweep, Sweep(), pace(self._entity.options.idle_timeout), repeat=True)
 
     async def _begin_term(self) -> None:
         """Learn what earlier owners have done above the cursor, and see to it that reminders and emitted events go on."""
@@ -185,15 +186,13 @@ class KeyedPartition(Actor[KeyedMessage]):
             "done": self.lease.done,
             "cursor": window.cursor.decode(),
             "count": window.count,
-            "buffered": window.left,
-            "ahead": len(window.above),
-            "active": len(self.lanes.by_key),
-            "running": self.runners.running,
-            "retries": self.runners.retries,
-            "passivated": self.passivation.passivated,
+            **counts(window, self.lanes, self.runners, self.passivation),
             **self.passing.statistics(),
             **self.care.statistics(),
         }
+
+    def residents(self) -> list[ActorSnapshot]:
+        return busiest(self.ref.path, self.lease.processor.options.name, self.lanes, self.runners)
 
     @property
     def _entity(self) -> Entity:
@@ -304,6 +303,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         elif key is not None and (self.gate.state == "closed" or parking.is_full or not has_events):
             await self.runners.quiet()
             await self.solo.replay(key)
+            await self._admit()
         elif parking.is_full:
             await self._wait_for_room()
         else:

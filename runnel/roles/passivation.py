@@ -17,6 +17,14 @@ from runnel.roles.lanes import Lanes
 GOING: Entry = (b"", [])
 """What is under way in a lane whose actor is about to go."""
 
+SOONEST, LATEST = 0.05, 60.0
+"""Seconds between two looks for idle keys: each goes through all that are active."""
+
+
+def pace(idle_timeout: float) -> float:
+    """Seconds from one sweep to the next."""
+    return max(SOONEST, min(idle_timeout / 4, LATEST))
+
 
 @define(eq=False)
 class Passivation:
@@ -64,6 +72,8 @@ class Passivation:
 
     def _forget(self, lanes: list[Lane]) -> None:
         for lane in lanes:
+            if lane.at is not None and lane.at is not GOING:
+                continue  # an event that runs alone (solo.py) does not wait until its actor is gone
             lane.at = None
             if not lane.holds:
                 del self.lanes.by_key[lane.key]

@@ -114,6 +114,10 @@ class Runners:
             timer.cancel()
         self._timers.clear()
 
+    def retries_later(self, lane: Lane) -> bool:
+        """Whether its event has failed, and waits to be tried again."""
+        return lane in self._timers
+
     async def attempt(self, lane: Lane) -> Exception | None:
         """Have the event under way of this lane handled: what it has failed with, if it has; its actor is gone then.
 

@@ -10,6 +10,10 @@ WINDOW = 3.0
 """Seconds over which the rate is taken."""
 
 
+PARTITIONS = ("Partition", "KeyedPartition")
+"""Kinds of actors that have events done."""
+
+
 @define(eq=False)
 class Meter:
     """Adds up what the partitions say they have done."""
@@ -45,6 +49,6 @@ def events_done(tree: ActorSnapshot) -> dict[str, int]:
     for child in tree.children:
         found |= events_done(child)
     done = tree.details.get("done")
-    if tree.kind == "Partition" and isinstance(done, int):
+    if tree.kind in PARTITIONS and isinstance(done, int):
         found[tree.path] = done
     return found

@@ -82,7 +82,14 @@ def _processor(status: ProcessorStatus) -> RenderableType:
     owned = f"{status.owned} of {count} partitions owned by {_many(status.owners, 'worker')}"
     behind = f"lag {status.lag:,}" if status.oldest_age is None else f"lag {status.lag:,}, oldest {age(status.oldest_age)}"
     title = Text.assemble("\n", (status.processor, "bold"), f" on {status.stream}: {behind}, {owned}")
-    return Group(title, table, *_troubles(status))
+    return Group(title, table, *_actors(status), *_troubles(status))
+
+
+def _actors(status: ProcessorStatus) -> list[Text]:
+    """What there is of actors, if there is anything."""
+    said = [f"{_many(status.states, 'actor')} with a state"] if status.states else []
+    said += [f"{_many(status.emitted, 'emitted event')} on the way"] if status.emitted else []
+    return [Text(", ".join(said))] if said else []
 
 
 def _troubles(status: ProcessorStatus) -> list[Text]:

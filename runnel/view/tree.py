@@ -1,8 +1,9 @@
 """A worker's tree of actors as rich renders it: pure functions from snapshots."""
 
+import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,7 @@ _STYLES = {
     State.IDLE: "dim",
     State.RUNNING: "green",
     State.BLOCKED: "yellow",
+    State.WAITING: "yellow",
     State.STARTING: "cyan",
     State.RESTARTING: "yellow",
     State.BACKOFF: "red",
@@ -54,7 +56,8 @@ class Row:
     def name(self) -> str:
         """What is shown as its name."""
         first = self.actors[0]
-        return first.name if len(self.actors) == 1 else f"{len(self.actors)} {first.kind.lower()}s"
+        kind = re.sub("(?<=[a-z])(?=[A-Z])", " ", first.kind).lower()
+        return first.name if len(self.actors) == 1 else f"{len(self.actors)} {kind}s"
 
 
 def view(heading: Heading, tree: ActorSnapshot | None, width: int, height: int) -> RenderableType:
@@ -63,7 +66,7 @@ def view(heading: Heading, tree: ActorSnapshot | None, width: int, height: int) 
     if tree is None:
         return Group(head, Text("starting", style="dim"))
     lines = rows(tree, height - 4)
-    hidden = _count(tree) - sum(len(row.actors) for row in lines)
+    hidden = _count(tree) - sum(not each.is_resident for row in lines for each in row.actors)
     more = [Text(f"… and {hidden} more", style="dim", no_wrap=True, overflow="ellipsis")] if hidden else []
     return Group(head, table(lines, width), *more)
 
@@ -83,19 +86,25 @@ def heading_view(heading: Heading) -> RenderableType:
 
 
 def rows(tree: ActorSnapshot, most: int) -> list[Row]:
-    """The lines of a tree; where they would be more than `most`, brothers of one kind share a line.
+    """The lines of a tree. Where they would be more than `most`, residents have none; then brothers of one kind share a line.
 
     Where they still are, the last are left out, and one line more, for how many that are.
     """
-    for fold in (False, True):
-        found = _rows(tree, "", "", fold=fold)
+    alone = _without_residents(tree)
+    for shown, fold in ((tree, False), (alone, False), (alone, True)):
+        found = _rows(shown, "", "", fold=fold)
         if len(found) <= most:
             return found
     return found[: max(1, most - 1)]
 
 
+def _without_residents(tree: ActorSnapshot) -> ActorSnapshot:
+    return evolve(tree, children=tuple(_without_residents(each) for each in tree.children if not each.is_resident))
+
+
 def _count(tree: ActorSnapshot) -> int:
-    return 1 + sum(map(_count, tree.children))
+    """Residents are not counted: only the busiest of them are here anyway."""
+    return sum(map(_count, tree.children), start=not tree.is_resident)
 
 
 def _rows(actor: ActorSnapshot, indent: str, below: str, *, fold: bool) -> list[Row]:

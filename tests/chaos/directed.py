@@ -20,6 +20,9 @@ from tests.integration.faults.harness import Process
 from tests.integration.faults.ledger import Order
 from tests.support import wait_until
 
+PATIENCE = 30.0
+"""Seconds to wait for what is certain to come, on a machine that has much else to do."""
+
 
 def orders(*numbers: int) -> list[Order]:
     return [Order(1, number) for number in numbers]
@@ -30,7 +33,7 @@ def ids(counts: Iterable[int]) -> list[str]:
 
 
 async def begun(world: World, number: int) -> None:
-    await wait_until(lambda: Order(1, number) in world.shop.ledger.begun(), what=f"event {number} is begun")
+    await wait_until(lambda: Order(1, number) in world.shop.ledger.begun(), PATIENCE, f"event {number} is begun")
 
 
 async def history(world: World) -> None:
@@ -54,13 +57,13 @@ async def nonce(world: World) -> None:
     world.pair.sever()
     await world.send(orders(0, 1, 2), ids(range(1, 4)))
     _, first = await world.hire(lock_expiry=60.0, fail_points=True, crash="before commit", signal="SIGSTOP")
-    await wait_until(lambda: first.stopped, what="the first owner is stopped with its first commit in hand")
+    await wait_until(lambda: first.stopped, PATIENCE, "the first owner is stopped with its first commit in hand")
     await world.promote()
     await world.send(orders(10, 11, 12), ids(range(1, 4)))
     second = await world.hire(hold=10)  # comes now: the new server has never heard of the first, which is thus not waited for
     await begun(world, 10)
     first.signal(Signals.SIGCONT)
-    await wait_until(lambda: stood(first), what="the first owner's commit is answered")
+    await wait_until(lambda: stood(first), PATIENCE, "the first owner's commit is answered")
     world.kill(second)
     world.shop.let_go()
     await world.settled()
@@ -78,13 +81,13 @@ async def number(world: World) -> None:
     gate, keys = world.gates[life.name], world.shop.keys(0)
     gate.keep_next_request(lambda request: is_commit(request, keys))
     await world.send(orders(1))
-    await wait_until(lambda: gate.late, what="a commit is kept back")
+    await wait_until(lambda: gate.late, PATIENCE, "a commit is kept back")
     await world.settled()
     await world.send(orders(2))
     await world.settled()
     await world.watch.looked()
     gate.let_go()
-    await wait_until(lambda: gate.late_replies, what="it arrived late")
+    await wait_until(lambda: gate.late_replies, PATIENCE, "it arrived late")
     await world.watch.looked()
     await world.send(orders(3))
     await world.settled()

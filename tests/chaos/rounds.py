@@ -34,9 +34,11 @@ class Outcome:
 
     def __str__(self) -> str:
         wrong = [f"{len(self.violations)} violations:", *self.violations[:20]] if self.violations else ["all is well"]
-        return "\n".join(
-            [str(self.timeline), f"{self.events} events, {self.repeated} repeated; {self.folder}", *wrong]
-        )
+        return "\n".join([str(self.timeline), f"{self.summary}; {self.folder}", *wrong])
+
+    @property
+    def summary(self) -> str:
+        return f"{self.events} events, {self.repeated} repeated"
 
 
 async def nothing_more(world: World) -> None:

@@ -76,7 +76,7 @@ class Site(ABC):
             look_at([worker])
             return life.ready < FOR_EVER or not process.running
 
-        await wait_until(has_started, 20, f"{life.name} has started")
+        await wait_until(has_started, 60, f"{life.name} has started")
 
     def staff(self) -> list[Worker]:
         """The workers that run, in the order in which they came. Those that are stopped run, too."""

@@ -71,7 +71,7 @@ class Account(Actor[Posting, Money]):
 
     @handles(Sleep)
     async def sleep(self, message: Sleep) -> None:
-        await asyncio.sleep(0.2)
+        await held.wait()
 
     async def on_reminder(self, name: str) -> None:
         self.state.balance += 1_000_000
@@ -164,10 +164,11 @@ async def test_actors_are_asked_told_and_shown(bank: Bank) -> None:
         parked = await bank.run("actor", "ask", "bank:Account", "eve", "Balance")
         assert (parked.code, parked.err.count("\n")) == (1, 1)
         assert "has answered with KeyParked: key 'eve' is parked" in parked.err
-        late = await bank.run("actor", "ask", "bank:Account", "bob", "Sleep", "--timeout", "0.05")
+        late = await bank.run("actor", "ask", "bank:Account", "bob", "Sleep", "--timeout", "0.3")
         assert (late.code, late.err.count("\n")) == (1, 1)
-        assert "has not answered within 0.05 s" in late.err
+        assert "has not answered within 0.3 s" in late.err
         assert "is run by" in late.err
+        bank.module.held.set()
 
         ada = await bank.json("actor", "show", "bank:Account", "ada", "--json")
         assert (ada["state"], ada["waiting"], ada["parked"], ada["unreadable"]) == ({"balance": 55}, 0, 0, None)
@@ -182,7 +183,7 @@ async def test_actors_are_asked_told_and_shown(bank: Bank) -> None:
     for part in ("Account on postings, partition", "nobody: no worker runs this", "reminder statement", "in 59 min"):
         assert part in shown
     assert shown.endswith('{\n  "balance": 55\n}\n')
-    alone = await bank.run("actor", "ask", "bank:Account", "ada", "Balance", "--timeout", "0.05")
+    alone = await bank.run("actor", "ask", "bank:Account", "ada", "Balance", "--timeout", "0.3")
     assert "nobody runs its partition" in alone.err
     assert "is a worker up?" in alone.err
 
@@ -301,6 +302,7 @@ async def test_deleting_says_what_goes_with_the_actors(bank: Bank) -> None:
     keys = bank.place("ada")
     with bank.server.client() as redis:
         redis.xadd(keys.outbox("Account").decode(), {"~target": '["copies", 0, 9, "block"]', "data": "{}", "~key": "ada"})
+        assert "1 actor with a state, 1 emitted event on the way" in (await bank.run("status", "bank:app")).out
         plan = await bank.run("processor", "delete", "bank:Account")
         assert "Drops the state of 1 key and the reminders of 1 key" in plan.out
         assert "1 emitted event on the way to other partitions: dropped" in plan.out

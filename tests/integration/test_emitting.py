@@ -4,7 +4,9 @@ import asyncio
 from collections import defaultdict
 from typing import Any
 
-from runnel import Actor, App, Record
+import pytest
+
+from runnel import Actor, App, Context, Event, ExceptionPolicy, Record, RecordError, Reject
 from runnel.worker import Worker
 from tests.integration.test_jobs import actor, working
 from tests.servers import Server
@@ -14,6 +16,11 @@ from tests.support import wait_until
 class Hop(Record):
     key: int
     left: int
+
+
+class Note(Record):
+    key: int
+    text: str
 
 
 class Count(Record):
@@ -78,3 +85,54 @@ async def test_what_a_worker_left_in_its_outbox_is_delivered_by_the_next_one(val
             await wait_until(lambda: seen["Ping"] == [(7, 0)])
             await wait_until(lambda: redis.xlen(pings.partitions[1].outbox("Ping")) == 0)
             assert redis.xlen(log) == 1
+
+
+async def test_what_is_emitted_has_the_key_and_headers_that_it_was_given_and_its_place(valkey: Server) -> None:
+    app = App("shop", redis_url=valkey.url, default_lock_expiry=1.0)
+    hops = app.stream("hops", record=Hop, partition_by="key", partition_count=4)
+    notes = app.stream("notes", record=Hop, partition_by="key", partition_count=4)
+
+    @app.actor(hops)
+    async def pass_on(hop: Hop, ctx: Context) -> None:
+        ctx.emit(notes, *(Hop(key=hop.key, left=n) for n in range(3)), key="all", headers={"from": ctx.key})
+        ctx.emit(notes, Hop(key=hop.key, left=3), key="all")
+
+    async with working(app):
+        await hops.send(*(Hop(key=7, left=n) for n in range(5)))
+        log = notes.partitions[notes.hash("all")].log.decode()
+        with valkey.client() as redis:
+            await wait_until(lambda: redis.xlen(log) == 5 * 4)
+            found = [Event(notes, 0, "", xid.encode(), flat(fields), 1) for xid, fields in redis.xrange(log)]
+        assert [each.record().left for each in found] == [0, 1, 2, 3] * 5
+        assert [each.headers for each in found] == [*[{"from": "7"}] * 3, {}] * 5
+        assert {each.key for each in found} == {"all"}
+
+
+def flat(fields: dict[str, str]) -> list[bytes]:
+    return [part.encode() for field in fields.items() for part in field]
+
+
+async def test_what_one_commit_cannot_carry_is_not_emitted_even_if_its_handler_goes_on(valkey: Server) -> None:
+    app = App("shop", redis_url=valkey.url, default_lock_expiry=1.0)
+    hops = app.stream("hops", record=Hop, partition_by="key", partition_count=1)
+    notes = app.stream("notes", record=Note, partition_by="key", partition_count=1)
+
+    @app.actor(hops, exception_policy=ExceptionPolicy.IGNORE)
+    async def pass_on(hop: Hop, ctx: Context) -> None:
+        ctx.emit(notes, Note(key=hop.left, text="first"))
+        with pytest.raises(RecordError, match="an event emitted more than 1000 records, or 1048576 bytes"):
+            ctx.emit(notes, *(Note(key=1, text="") for _ in range(1_000)))
+        with pytest.raises(RecordError, match="an event emitted more than 1000 records, or 1048576 bytes"):
+            ctx.emit(notes, Note(key=1, text="x" * 2**20))
+        if hop.left == 0:
+            raise Reject("not this one")
+        ctx.emit(notes, *(Note(key=1, text="") for _ in range(999)))
+
+    async with working(app):
+        await hops.send(*(Hop(key=1, left=left) for left in (0, 1, 2)))
+        log = notes.partitions[0].log.decode()
+        with valkey.client() as redis:
+            await wait_until(lambda: redis.xlen(log) >= 2_000)
+            firsts = [fields["data"] for _, fields in redis.xrange(log) if "first" in fields["data"]]
+            assert redis.xlen(log) == 2_000
+        assert firsts == ['{"key":1,"text":"first"}', '{"key":2,"text":"first"}']

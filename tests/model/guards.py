@@ -28,6 +28,11 @@ GUARDS = {
     "commit clears suspicion": "with the first commit of a term its count, its suspect and its culprit are void",
     "release clears suspicion": "with a release the count and the suspect are void",
     "restart behind commit": "a partition that restarts does not read what the commit under way has done",
+    "relay mark": "a target keeps the id of the last event that it got from an outbox, and takes none below",
+    "no gap": "a relay brings a target all its events in the outbox, from the first one on",
+    "removed once delivered": "an event leaves the outbox when it is known to be delivered",
+    "relay forgets": "what a relay has read is void once an exchange was not answered",
+    "removed by ids": "by its id, and not all up to that",
 }
 
 ALL: Guards = frozenset(GUARDS)

@@ -31,15 +31,19 @@ from tests.model.requests import (
 )
 from tests.model.scripts import arrives
 from tests.model.state import KEYS, Server, World, keys_of, readable
+from tests.model.step import Step
 from tests.model.steps import first_world, steps
 from tests.model.translation import SECOND, Translation, event_of
 from tests.model.worlds import Bounds
 
-STRAY = 0.25
-"""How often a request of any time before arrives once more, or one that nobody would send."""
+RESTLESS = (0.4, 0.25), (0.1, 0.1), (0.03, 0.03)
+"""For each walk one of these: how often any step is chosen, faults too, and not only what gets work done; and how often a
+request of any time before arrives once more, or one that nobody would send.
+"""
 
-CALM = 0.6
-"""How often no fault is chosen, so that something gets done."""
+
+WORK = 6
+"""How much more often than another step one is chosen at which a worker gets further, or is lost."""
 
 
 @define(eq=False)
@@ -56,8 +60,10 @@ class Walk:
     histories: list[str] = field(factory=list)
     snapshot: dict[bytes, bytes] = field(factory=dict)
     real: Translation = field(init=False)
+    restless: tuple[float, float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.restless = self.dice.choice(RESTLESS)
         self.real = Translation(self.bench.keys, has_actors=self.bounds.key_concurrency)
 
     async def run(self, length: int) -> None:
@@ -79,15 +85,14 @@ class Walk:
 
     async def _next(self, world: World) -> World:
         choices = list(steps(world, self.bounds, ALL))
-        if not choices or self.dice.random() < STRAY:  # with all faults used up, and all work done, nothing happens
+        if not choices or self.dice.random() < self.restless[1]:  # with all faults used up, and all work done, nothing happens
             request = self._stray(world)
             server, answer = arrives(world.primary, request, ALL)
             self.trace.append(f"once more: {request}: {answer}")
             await self._arrives(request, world.primary, answer)
             world = world._replace(primary=server, next_grant=world.next_grant + 1)
         else:
-            calm = [step for step in choices if not step.is_fault]
-            step = self.dice.choice(calm if calm and self.dice.random() < CALM else choices)
+            step = self._chosen(world, choices)
             self.trace.append(step.label)
             if step.request is not None:
                 await self._arrives(step.request, world.primary, step.answer)
@@ -96,6 +101,14 @@ class Walk:
             world = step.world
         self._both_hold_the_same(world.primary)
         return world
+
+    def _chosen(self, world: World, choices: list[Step]) -> Step:
+        """Most often one that gets work done."""
+        calm = [step for step in choices if not step.is_fault]
+        if calm and self.dice.random() >= self.restless[0]:
+            choices = calm
+        weights = [WORK if step.world.workers != world.workers and "passivates" not in step.label else 1 for step in choices]
+        return self.dice.choices(choices, weights)[0]
 
     def _stray(self, world: World) -> Request:
         server = world.primary
@@ -106,7 +119,7 @@ class Walk:
             Renew(server.epoch, server.nonce),
             Release(server.epoch - 1, server.nonce),
             Suspect(server.epoch, server.nonce, server.last_id),
-            Commit(server.epoch, server.nonce, server.grant, number, server.cursor + 1, (), ()),
+            Commit(server.epoch, server.nonce, server.grant, number, server.cursor, (), ()),
             *([Acquire(world.next_nonce, world.next_grant)] if server.held else ()),
         ]
         # A cursor behind the last entry is never reset to: it would pass over what is yet to come.

@@ -6,14 +6,16 @@
 import pytest
 
 from tests.model.guards import ALL, GUARDS
+from tests.model.relaying import RELAY_WORLDS, RelayBounds
 from tests.model.search import check
-from tests.model.worlds import WORLDS
+from tests.model.worlds import WORLDS, Bounds
+
+EVERY: dict[str, Bounds | RelayBounds] = {**WORLDS, **RELAY_WORLDS}
 
 ORDINARY = {
     "late acquires",
     "two failovers",
     "two resets",
-    "reset, late acquires",
     "reset, parking",
     "keys",
     "keys, parking",
@@ -23,8 +25,10 @@ ORDINARY = {
     "poison, twice",
     "poison, max 2",
     "poison, healthy",
+    "relay",
+    "relay, source fails over",
+    "relay, target fails over",
     "reminder, replaced",
-    "reminder, again",
     "reminder, cancelled",
     "unregister, trimming",
     "sequence expires",
@@ -69,15 +73,20 @@ ACCIDENTS: list[tuple[tuple[str, ...], str, str]] = [
     (("unmark",), "keys", "a mark stays although the cursor has passed it"),
     (("due compared",), "reminder, replaced", RAN),
     (("due compared",), "reminder, cancelled", RAN),
+    (("relay mark",), "relay", "('x1', 'x1') is delivered, and ('x1',) emitted"),
+    (("no gap",), "relay", "('x2',) is delivered, and ('x1', 'x2') emitted"),
+    (("removed once delivered",), "relay", "['x1'] is lost"),
+    (("removed by ids",), "relay", "['x1'] is lost"),
+    (("relay forgets",), "relay, failover", "('x1',) is delivered, and () emitted"),
     (("taken back",), "reminder, cancelled", "key a: ['a~5'] are put aside, and 0 is waited for"),
 ]
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in ORDINARY else pytest.mark.large_world) for name in WORLDS]
+    "name", [pytest.param(name, marks=[] if name in ORDINARY else pytest.mark.large_world) for name in EVERY]
 )
 def test_every_promise_holds(name: str) -> None:
-    found = check(WORLDS[name])
-    assert found.broken == WORLDS[name].breaks, "\n".join(found.trace)
+    found = check(EVERY[name])
+    assert found.broken == EVERY[name].breaks, "\n".join(found.trace)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,7 @@ def test_every_promise_holds(name: str) -> None:
     [pytest.param(*accident, id=f"{' and '.join(accident[0])} in {accident[1]}") for accident in ACCIDENTS],
 )
 def test_without_a_guard_a_promise_breaks(without: tuple[str, ...], world: str, broken: str) -> None:
-    assert check(WORLDS[world], ALL - set(without)).broken == broken
+    assert check(EVERY[world], ALL - set(without)).broken == broken
 
 
 def test_every_guard_has_its_accident() -> None:

@@ -349,7 +349,7 @@ def key_of(xid: bytes) -> bytes:
     return b"%d" % (number(xid) % 3)
 
 
-Partition.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Partition.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestAnyOrder = Partition.TestCase
 
 

@@ -83,6 +83,11 @@ class Plan:
         """While this file is missing, the debit that is to hold does."""
         return Path(self.folder) / "go"
 
+    @property
+    def holds(self) -> Path:
+        """Once this file is there, it does."""
+        return Path(self.folder) / "holds"
+
     @classmethod
     def from_json(cls, text: str) -> "Plan":
         return cls(**json.loads(text))
@@ -97,6 +102,13 @@ def declare_streams(plan: Plan) -> tuple[App, Any, Any]:
     count = plan.partition_count
     transfers = app.stream("transfers", record=Transfer, partition_by="source", partition_count=count)
     return app, transfers, app.stream("deposits", record=Deposit, partition_by="account", partition_count=count)
+
+
+async def hold(plan: Plan) -> None:
+    """Wait until it is let go."""
+    plan.holds.touch()
+    while not plan.go.exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.005)
 
 
 def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
@@ -117,8 +129,8 @@ def declare(plan: Plan, crash: Callable[[str], None] = lambda _: None) -> App:
             number, pence = transfer.number, transfer.pence
             if number % plan.slow == 0:
                 await asyncio.sleep(0.001)
-            while number == plan.hold and not plan.go.exists():  # noqa: ASYNC110 - another process makes it
-                await asyncio.sleep(0.005)
+            if number == plan.hold:
+                await hold(plan)
             self.state.take(number, pence)
             sequence, to = self.state.count, transfer.target
             self.emit(deposits, Deposit(number=number, source=transfer.source, account=to, pence=pence, sequence=sequence))

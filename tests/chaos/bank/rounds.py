@@ -21,7 +21,10 @@ HARSH = (*KINDS, "restart server", "failover")
 """What comes over a bank, also where its server is not to be restarted, or to lose anything, and where it is."""
 
 FOR_EVER = 3600.0
-"""Seconds for which faults are drawn where they come until all transfers are handled."""
+"""Seconds for which faults are drawn."""
+
+SELDOM = 4.0
+"""Seconds between faults in a long round: transfers are to be handled, too."""
 
 
 @frozen(kw_only=True)
@@ -42,7 +45,7 @@ class Trade:
     max_active: int = 500
 
 
-SHORT = Trade(transfers=4_000, accounts=100, batch=40, every=0.06, partitions=4, max_active=16)
+SHORT = Trade(transfers=3_000, accounts=100, batch=30, every=0.06, partitions=4, max_active=16)
 """A trade of some six seconds."""
 
 
@@ -147,6 +150,6 @@ def _drawn(trade: Trade, seed: int) -> Iterator[list[Transfer]]:
         yield batch
 
 
-def timeline_of(seed: int, seconds: float = FOR_EVER, kinds: tuple[str, ...] = KINDS, every: float = 1.5) -> Timeline:
-    """The faults of a seed."""
-    return drawn(seed, seconds, kinds, every)
+def timeline_of(seed: int, kinds: tuple[str, ...], every: float = 1.0) -> Timeline:
+    """The faults of a seed, about one in `every` seconds: more than come before all transfers are handled."""
+    return drawn(seed, FOR_EVER, kinds, every)

@@ -12,7 +12,7 @@ from runnel import Actor, App, Context, Record, Stream
 from tests.integration.actors.support import Step
 
 SHAPES = ["class", "plain class", "function", "plain function"]
-LIMIT = 0.3
+LIMIT = 0.6
 """Seconds that an event may take, where a time limit is set."""
 
 HOUR = 3_600.0

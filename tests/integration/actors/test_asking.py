@@ -2,134 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-from attrs import frozen
 
-from runnel import Actor, App, ExceptionPolicy, NoAnswer, Record, RecordError, Stream, handles
-from runnel.errors import ActorFailed, RunnelError
+from runnel import Actor, App, NoAnswer, RecordError, handles
+from runnel.errors import ActorFailed
 from runnel.worker import Worker
+from tests.integration.actors.shop import (
+    Balance,
+    Described,
+    Fail,
+    History,
+    Overdrawn,
+    Paid,
+    Total,
+    Wait,
+    open_shop,
+    shop,
+)
 from tests.integration.actors.support import working
 from tests.servers import Server
 from tests.support import wait_until
-
-
-class Paid(Record):
-    """An event."""
-
-    key: str
-    amount: int = 1
-
-
-class Balance(Record):
-    total: int = 0
-    seen: list[int] = []  # noqa: RUF012 - each copy is its own
-
-
-class Total(Record):
-    """Ask: what is the total?"""
-
-
-class History(Record):
-    """Ask: all amounts, and when the first came."""
-
-
-class Wait(Record):
-    """Ask: until the test says so."""
-
-
-class Fail(Record):
-    """Ask: to change the state, and fail."""
-
-    how: str
-
-
-class Described(Record):
-    amounts: list[int]
-    at: datetime
-
-
-class Overdrawn(Exception):
-    """An error of the user's own."""
-
-
-class Picky(Exception):
-    """It cannot be made of its text."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(f"{why} ({code})")
-
-
-@frozen
-class Shop:
-    """An app with actors, as one process has it; the gate is what `Wait` waits for."""
-
-    app: App
-    paid: Stream[Paid]
-    account: type[Actor[Paid, Balance]]
-    gate: asyncio.Event
-    handled: list[str]
-
-
-def shop(server: Server, name: str = "shop", *, partitions: int = 2, **options: Any) -> Shop:
-    app = App(name, redis_url=server.url, default_lock_expiry=1.0)
-    paid = app.stream("paid", record=Paid, partition_by="key", partition_count=partitions)
-    gate, handled = asyncio.Event(), list[str]()
-
-    @app.actor(paid, **options)
-    class Account(Actor[Paid, Balance]):
-        async def receive(self, event: Paid) -> int:
-            self.state.total += event.amount
-            self.state.seen.append(event.amount)
-            return self.state.total
-
-        @handles(Total)
-        async def total(self, question: Total) -> int:
-            handled.append(self.key)
-            return self.state.total
-
-        @handles(History)
-        def history(self, question: History) -> Described:  # a thread's
-            return Described(amounts=self.state.seen, at=datetime(2026, 1, 2, tzinfo=UTC))
-
-        @handles(Wait)
-        async def wait(self, question: Wait) -> str:
-            handled.append("wait")
-            await gate.wait()
-            return "done"
-
-        @handles(Fail)
-        async def fail(self, question: Fail) -> None:
-            self.state.total = -1
-            self.remind("never", after=0)
-            fails(question.how)
-
-    return Shop(app, paid, Account, gate, handled)
-
-
-def fails(how: str) -> NoReturn:
-    if how == "unknown":
-        raise type("Local", (Exception,), {"__module__": "nobody.has.it"})("lost")
-    raise {
-        "own": Overdrawn("by 3.00"),
-        "builtin": ValueError("no"),
-        "picky": Picky(7, "odd"),
-        "exit": SystemExit(3),
-    }[how]
-
-
-@asynccontextmanager
-async def open_shop(server: Server, **options: Any) -> AsyncIterator[Shop]:
-    """With a worker in this process."""
-    found = shop(server, **options)
-    async with working(found.app):
-        yield found
-        found.gate.set()
-
 
 # ── what is answered ──
 
@@ -157,7 +52,7 @@ async def test_an_answer_is_what_the_annotation_says(valkey: Server) -> None:
     [
         ("own", Overdrawn, "by 3.00"),
         ("builtin", ValueError, "no"),
-        ("picky", ActorFailed, "tests.integration.actors.test_asking:Picky: odd (7)"),
+        ("picky", ActorFailed, "tests.integration.actors.shop:Picky: odd (7)"),
         ("unknown", ActorFailed, "nobody.has.it:Local: lost"),
         ("exit", RuntimeError, "raised SystemExit"),
     ],
@@ -174,6 +69,17 @@ async def test_an_error_travels_back_and_the_actor_is_as_before(
         assert caught.value.__notes__ == ["actor 'Account' of key 'ada' has answered with this; it has changed nothing"]
         assert await s.account.ask("ada", Total()) == 3
         assert await s.account.state_of("ada") == Balance(total=3, seen=[3])
+        assert s.handled == ["ada"]
+
+
+async def test_answers_do_not_wait_for_the_pace_of_other_commits(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnel.roles.committer.PACE", 60.0)
+    async with open_shop(valkey) as s:
+        await s.paid.send(Paid(key="ada"))
+        for total in (2, 3):
+            assert await s.account.ask("ada", Paid(key="ada"), timeout=10) == total
+            with pytest.raises(ValueError, match="no"):
+                await s.account.ask("ada", Fail(how="builtin"), timeout=10)
 
 
 async def test_a_thousand_ask_at_once(valkey: Server) -> None:
@@ -266,6 +172,19 @@ async def test_who_is_cancelled_leaves_the_others_their_answers(valkey: Server) 
         assert await s.account.ask(far, Total(), timeout=2) == 0  # it gets that one out of its read
         s.gate.set()
         assert await asyncio.gather(*others) == [0, 0, 0]
+
+
+async def test_who_waits_when_the_app_is_closed_is_told_and_sends_nothing_any_more(valkey: Server) -> None:
+    s = shop(valkey)
+    await s.app.asker_for(s.paid)  # so that all tasks below come as far as they can at once
+    waiting = [asyncio.create_task(s.account.ask("ada", Total())) for _ in range(510)]
+    log = s.paid.partitions[s.paid.hash("ada")].log.decode()
+    with valkey.client() as redis:
+        await wait_until(lambda: redis.xlen(log) == 500)  # more are not asked at once
+        await s.app.close()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {str(each) for each in ended} == {"the app was closed before the actor answered"}
+        assert redis.xlen(log) == 500
 
 
 # ── servers and connections ──
@@ -366,80 +285,3 @@ async def test_an_answer_that_is_wrong_or_too_large_is_an_error_and_changes_noth
         with pytest.raises(RecordError, match=r"the answer of Answers\.receive: expected str"):
             await Answers.ask("ada", Paid(key="ada", amount=0))
         assert await Answers.state_of("ada") == Balance(total=2**20 - 2)
-
-
-# ── tell ──
-
-
-async def test_what_an_actor_is_told_waits_for_a_worker_and_is_for_that_actor_alone(valkey: Server) -> None:
-    s, others = shop(valkey), list[str]()
-
-    @s.app.actor(s.paid)
-    async def audit(event: Paid) -> None:
-        others.append(event.key)
-
-    told = await s.account.tell("ada", Paid(key="ada", amount=5))
-    assert told.startswith(f"paid/{s.paid.hash('ada')}/")
-    await s.paid.send(Paid(key="ada", amount=2))
-    async with working(s.app):
-        assert await s.account.ask("ada", Total()) == 7
-        await wait_until(lambda: others == ["ada"])
-
-
-async def test_what_an_actor_was_told_and_fails_at_is_kept_as_its_policy_says(valkey: Server) -> None:
-    async with open_shop(valkey, exception_policy=ExceptionPolicy.DEAD_LETTER) as s:
-        await s.account.tell("ada", Fail(how="own"))
-        assert await s.account.ask("ada", Total()) == 0
-        with valkey.client() as redis:
-            [(_, dead)] = redis.xrange(s.paid.partitions[s.paid.hash("ada")].dead("Account").decode())
-        assert "by 3.00" in str(dead)
-
-
-# ── state_of ──
-
-
-async def test_ten_thousand_look_at_states_at_once_over_one_connection(valkey: Server) -> None:
-    async with open_shop(valkey) as s:
-        await asyncio.gather(*(s.account.ask(f"{n}", Paid(key=f"{n}", amount=n)) for n in range(100)))
-        with valkey.client() as redis:
-            before = redis.info("clients")["connected_clients"]
-            states = await asyncio.gather(*(s.account.state_of(f"{n % 200}") for n in range(10_000)))
-            assert redis.info("clients")["connected_clients"] < before + 5
-        assert [each and each.total for each in states] == [n % 200 if n % 200 < 100 else None for n in range(10_000)]
-
-
-async def test_looking_waits_for_a_server_that_is_away_and_no_longer_than_it_should(own_server: Any) -> None:
-    server = own_server()
-    s = shop(server)
-    s.app.override(send_timeout=0.3)
-    async with s.app:
-        assert await s.account.state_of("ada") is None
-        server.stop()
-        with pytest.raises(RunnelError, match="cannot be reached"):
-            await s.account.state_of("ada")
-        s.app.override(send_timeout=20)
-        many = asyncio.gather(*(s.account.state_of(f"{n}") for n in range(1_000)))
-        cancelled = asyncio.create_task(s.account.state_of("bob"))
-        await asyncio.sleep(0)
-        cancelled.cancel()
-        server.start()
-        assert await many == [None] * 1_000
-
-
-async def test_a_state_of_older_code_is_looked_at_as_it_is_migrated(valkey: Server) -> None:
-    app = App("shop", redis_url=valkey.url)
-    paid = app.stream("paid", record=Paid, partition_by="key", partition_count=1)
-
-    @app.actor(paid)
-    class Account(Actor[Paid, Balance]):
-        async def receive(self, event: Paid) -> None: ...
-
-        @classmethod
-        def migrate(cls, data: dict[str, Any]) -> dict[str, Any]:
-            return {"total": data.pop("sum", 0), **data}
-
-    async with app:
-        with valkey.client() as redis:
-            redis.hset(paid.partitions[0].state("Account").decode(), "ada", '{"sum": 7, "gone": true}')
-        assert await Account.state_of("ada") == Balance(total=7)
-        assert await Account.state_of("bob") is None

@@ -60,7 +60,7 @@ async def test_a_key_at_a_time_in_order_and_so_many_keys_at_once(
         ledger.end(step)
 
     keys = [f"k{n}" for n in range(concurrency + 20)]
-    await stream.send(*steps(keys, range(4)))
+    await stream.send(*(step for numbers in ([0, 1], [2, 3]) for key in keys for step in steps([key], numbers)))
     async with working(app):
         await all_done(valkey, stream, "handle")
     assert not ledger.overlaps

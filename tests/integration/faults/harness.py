@@ -1,6 +1,7 @@
 """What the fault tests see and do from outside: worker processes, the ledger, and what the server holds."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -52,10 +53,10 @@ class Process:
     @property
     def stopped(self) -> bool:
         """Whether it was stopped by a signal (SIGSTOP)."""
-        stat = subprocess.run(
-            ["ps", "-o", "stat=", "-p", str(self.popen.pid)], capture_output=True, text=True, check=False
-        )
-        return stat.stdout.startswith("T")
+        try:  # asked again and again, in a loop that is also the proxies': `ps` would take its time each time
+            return os.waitid(os.P_PID, self.popen.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return False  # it has ended
 
     def signal(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)

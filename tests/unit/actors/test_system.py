@@ -278,6 +278,21 @@ async def test_broken_statistics_do_not_break_the_snapshot(system: ActorSystem) 
     assert system.snapshot().children[0].details == {"statistics": "Boom: no numbers"}
 
 
+async def test_what_lives_in_an_actor_is_shown_behind_its_children(system: ActorSystem) -> None:
+    class Hotel(Actor[str]):
+        async def on_start(self) -> None:
+            self.spawn(Actor[str], name="porter")
+
+        def residents(self) -> list[ActorSnapshot]:
+            path = f"{self.ref.path}/ada"
+            return [ActorSnapshot(path=path, name="ada", kind="Guest", state=State.WAITING, is_resident=True)]
+
+    system.spawn(Hotel, name="hotel")
+    await eventually(lambda: len(system.snapshot().children[0].children) == 2)
+    porter, ada = system.snapshot().children[0].children
+    assert (porter.name, porter.is_resident, ada.path, ada.is_resident) == ("porter", False, f"{system.name}/hotel/ada", True)
+
+
 def test_the_exported_names() -> None:
     assert runnel.actors.__all__ == [
         "Actor",

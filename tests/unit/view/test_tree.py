@@ -70,6 +70,34 @@ def test_a_tree_that_is_too_tall_folds_brothers_of_one_kind() -> None:
     assert "640" in text
 
 
+def keyed(number: int, *lanes: ActorSnapshot, **values: Any) -> ActorSnapshot:
+    return actor(f"{number}.1", "KeyedPartition", *lanes, path=f"worker/bill/{number}.1", **values)
+
+
+def lane(key: str, **values: Any) -> ActorSnapshot:
+    return actor(key, "Account", is_resident=True, **values)
+
+
+def test_the_busiest_actors_have_a_line_below_their_partition() -> None:
+    ada = lane("ada", state=State.RUNNING, mailbox_depth=3, mailbox_capacity=1_024, details={"failures": 2})
+    text = shown(worker(keyed(0, ada, lane("bob", state=State.WAITING))))
+    first, second = text.splitlines()[-2:]
+    for part in ("├ ada", "running", "3/1024", "failures 2"):
+        assert part in first
+    assert "└ bob" in second
+    assert "waiting" in second
+
+
+def test_where_there_is_no_room_the_busiest_actors_go_first_and_are_not_missed() -> None:
+    tree = worker(*(keyed(n, lane("ada"), lane("bob")) for n in range(4)))
+    assert len(rows(tree, 100)) == 16
+    text = shown(tree, height=12)
+    assert [part in text for part in ("3.1", "ada", "more")] == [True, False, False]
+    text = shown(tree, height=10)
+    assert "4 keyed partitions" in text
+    assert "more" not in text
+
+
 @pytest.mark.parametrize("height", [8, 14])
 def test_what_has_no_room_is_counted(height: int) -> None:
     """Every actor is on the screen, one of several on a line, or one of those that are more."""
@@ -105,6 +133,12 @@ def test_the_meter_adds_up_over_partitions_and_owners() -> None:
     for second in range(3, 10):
         meter.update(worker(partition(1, details={"done": 10})), float(second))
     assert (meter.done, meter.rate) == (160, 0.0)
+
+
+def test_the_meter_counts_events_of_handler_actors() -> None:
+    meter = Meter()
+    meter.update(worker(keyed(0, lane("ada"), details={"done": 100})), 0.0)
+    assert meter.done == 100
 
 
 def test_the_meter_counts_what_an_actor_did_before_it_ended() -> None:
