@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runnel.records import default_hasher
 from tests.integration.calling import Caller
 from tests.integration.commands import Folder, order
 from tests.servers import Server
@@ -18,10 +19,10 @@ LOG = "{shop:orders:%d}:log"
 
 
 @pytest.fixture
-def sent(call: Caller) -> Caller:
+def sent(call: Caller, valkey: Server) -> Caller:
     """Ten orders, in several partitions."""
     for number in range(10):
-        assert call("send", "shop:orders", order(number)).code == 0
+        add(valkey, default_hasher(number) % 4, f"{1_000 + number}-0", data=order(number), own_key=str(number))
     return call
 
 
@@ -64,8 +65,10 @@ def test_a_keys_events_are_searched_for_in_its_partition_within_a_limit(call: Ca
     [first] = call.done("peek", "shop:orders", "--key", "mine", "--json").json
     assert first["key"] == "mine"
     partition = first["partition"]
-    for number in range(2, 600):
-        add(valkey, partition, data=order(number), own_key="mine" if number in (300, 599) else "other")
+    with valkey.client() as client, client.pipeline() as pipe:
+        for number in range(2, 600):
+            pipe.xadd(LOG % partition, {"data": order(number), "~key": "mine" if number in (300, 599) else "other"})
+        pipe.execute()
     assert numbers(call, "--key", "mine") == [1, 300, 599]
     assert numbers(call, "--key", "mine", "--count", "2") == [1, 300]
     assert numbers(call, "--key", "mine", "--from", "latest", "--count", "2") == [300, 599]
