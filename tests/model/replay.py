@@ -28,6 +28,7 @@ from tests.model.requests import (
     Reset,
     Suspect,
     Trim,
+    Unregister,
 )
 from tests.model.scripts import arrives
 from tests.model.state import KEYS, Server, World, keys_of, readable
@@ -107,8 +108,7 @@ class Walk:
         calm = [step for step in choices if not step.is_fault]
         if calm and self.dice.random() >= self.restless[0]:
             choices = calm
-        weights = [WORK if step.world.workers != world.workers and "passivates" not in step.label else 1 for step in choices]
-        return self.dice.choices(choices, weights)[0]
+        return self.dice.choices(choices, [_weight(world, step) for step in choices])[0]
 
     def _stray(self, world: World) -> Request:
         server = world.primary
@@ -251,6 +251,12 @@ class Walk:
 
     def _told(self, what: str) -> str:
         return "\n".join([what, *(f"  {number:2} {label}" for number, label in enumerate(self.trace, 1))])
+
+
+def _weight(world: World, step: Step) -> int:
+    if isinstance(step.request, Unregister):
+        return WORK  # one step, where resets are one for each entry
+    return WORK if step.world.workers != world.workers and "passivates" not in step.label else 1
 
 
 def _plain(request: Request, answer: object) -> str:

@@ -59,7 +59,7 @@ def any_bounds(dice: random.Random) -> Bounds:
         failovers=dice.randint(0, 2),
         step=dice.choice((4, 10, 100)),
         resets=dice.randint(0, 2),
-        unregisters=dice.random() < 0.4,
+        unregisters=dice.random() < 0.5,
         acquires_travel=True,
         key_concurrency=actors,
         due=("a5", "b5"),
