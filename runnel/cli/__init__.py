@@ -16,7 +16,7 @@ from runnel.version import __version__
 EPILOG = """\b
 Exit codes:
   0  done, or stopped by a signal in order
-  1  failed: a record that does not fit, a full stream, a lag above its limit, anything else
+  1  failed: a record that does not fit, a full stream, a lag above its limit, a problem found, anything else
   2  wrong usage or configuration: an option, module, attribute, setting or server setting
   3  a handler failed under the policy HALT: its event stays the next one
   4  the server cannot be reached, or refused

@@ -1,10 +1,12 @@
 """Keys: nobody shares one, and those of a partition share a slot."""
 
+import inspect
 import itertools
 import string
 from typing import Any
 
 import pytest
+from attrs import asdict
 from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.crc import key_slot
@@ -128,6 +130,18 @@ def test_apps_share_no_key_with_each_other_nor_with_partitions(
     assert len(set(of_app)) == len(of_app)
     assert set(of_app) & set(of_other) == (set(of_app) if app == other_app else set())
     assert not set(of_app) & set(keys_of(keys, name).values())
+
+
+@given(partitions, names)
+def test_what_goes_with_a_stream_is_all_that_lasts(keys: PartitionKeys, name: str) -> None:
+    """Whoever adds a key says there that a stream that is deleted takes it along."""
+    methods = [found for found in vars(PartitionKeys).values() if inspect.isfunction(found)]
+    of_processor = [found for found in methods if list(inspect.signature(found).parameters) == ["self", "processor"]]
+    lasting = {found(keys, name) for found in of_processor if inspect.signature(found).return_annotation is bytes}
+    assert len(lasting) > 8
+    assert set(keys.of_processor(name)) == lasting
+    plain = {value for value in asdict(keys).values() if isinstance(value, bytes)}
+    assert set(keys.of_stream) == plain
 
 
 @given(names, names, names, names, names)
