@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -17,11 +18,17 @@ import orjson
 
 from runnel.errors import RecordError, RunnelError
 
+OF_WORKER: ContextVar[str] = ContextVar("runnel_worker", default="")
+"""In what a worker runs: its id, which each of its lines has, also those of parts that do not know whose they are."""
+
 STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 """What every record has; the rest was given as `extra`."""
 
 _OURS = str(Path(__file__).parent) + os.sep
 _DECODING = {str(Path(_OURS, "handling", "event.py")), str(Path(_OURS, "handling", "events.py"))}
+
+_WORKER = "runnel.worker"
+"""Who says that a worker starts, and which."""
 
 log = logging.getLogger("runnel.cli")
 """For what a command itself has to say."""
@@ -43,8 +50,9 @@ def is_json() -> bool:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as `extra`."""
-    return {name: value for name, value in vars(record).items() if name not in STANDARD}
+    """What was given as `extra`, and the worker, if a worker logs it."""
+    fields = {name: value for name, value in vars(record).items() if name not in STANDARD}
+    return fields if "worker" in fields or not OF_WORKER.get() else {**fields, "worker": OF_WORKER.get()}
 
 
 class JSONLines(logging.Formatter):
@@ -78,7 +86,10 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        fields = "  ".join(f"{name}={_short(value)}" for name, value in fields_of(record).items())
+        said = fields_of(record)
+        if said.get("worker") == OF_WORKER.get() and record.name != _WORKER:
+            said.pop("worker", None)  # who runs it in a terminal has read that in the first line
+        fields = "  ".join(f"{name}={_short(value)}" for name, value in said.items())
         head = f"{self._dim(clock)} {self._level(record)} {self._number}{record.getMessage()}"
         line = f"{head}  {self._dim(fields)}" if fields else head
         trace = trace_of(record)

@@ -14,6 +14,7 @@ from runnel.app import App
 from runnel.discovery import discover
 from runnel.errors import ConfigurationError
 from runnel.heap import settled_heap
+from runnel.logs import OF_WORKER
 from runnel.processor import Processor
 from runnel.roles.coordinator import CoordinatorMessage, Leave
 from runnel.roles.roster import SETTLE
@@ -83,6 +84,7 @@ class Worker:
     ) -> None:
         """Run in the running event loop until `stop`; raises as `start` does. Cancelling it stops the worker in order."""
         self._stopping = asyncio.Event()
+        OF_WORKER.set(self.id)
         chosen = self._chosen(processors)
         store = await self.app.open()
         for processor in chosen:
@@ -98,7 +100,7 @@ class Worker:
         if self._stopping is None:
             return
         if self._stopping.is_set() and self._system is not None:
-            log.warning("stopping at once")
+            log.warning("stopping at once", extra={"worker": self.id})
             task = asyncio.ensure_future(self._system.stop(grace=0))
             task.add_done_callback(lambda done: done.exception())
         self._stopping.set()

@@ -63,6 +63,11 @@ GUARDS = [
         "acquire: the same nonce",
     ),
     Guard("acquire", "holds(slot, held[2], nonce)", "true", "acquire: the same nonce, another history"),
+    Guard("acquire", "if held[7] then", "if false then", "acquire: what is paused is nobody's"),
+    Guard("acquire", "if held[3] == nonce", "if not held[7] and held[3] == nonce", "acquire: the same nonce, paused meanwhile"),
+    Guard("renew", "if paused then", "if false then", "renew: its owner hears that it is paused"),
+    Guard("pause", "since = was.since or since", "since = since", "pause: since it was first"),
+    Guard("pause", "pcall(cjson.decode, paused)", "true, cjson.decode(paused)", "pause: a mark that is none of ours"),
     Guard("acquire", "left > 0 and ", "", "acquire: a lease that ran out"),
     Guard("acquire", "if left > 0", "if false and left > 0", "acquire: a lease that did not"),
     Guard("acquire", " and held[5] == history_now", "", "acquire: a token of another history is void"),
@@ -126,7 +131,7 @@ GUARDS = [
     Guard("move", "redis.call('HLEN', keys)", "", "move: checked first, parked keys"),
     Guard("move", "redis.call('SCARD', released)", "", "move: checked first, released keys"),
     Guard("move", "redis.call('HINCRBY', keys, ARGV[at + 1], 1)", "", "move: the key is parked"),
-    Guard("move", "redis.call('HLEN', tries)\n\n", "", "move: checked first, tries"),
+    Guard("move", "redis.call('HLEN', tries)\nif state", "if state", "move: checked first, tries"),
     Guard("move", "redis.call('SREM', released, key)", "", "move: a key that failed again is held"),
     Guard("move", "== operated then", "then", "move: a release that came meanwhile stands"),
     Guard("move", "if redis.call('HEXISTS', keys, key) == 1 then", "if true then", "move: only parked keys are tried again"),
@@ -227,7 +232,7 @@ GUARDS = [
         Guard(name, " flags=allow-oom", "", f"{name}: taken when the server is full")
         for name in (
             *("acquire", "commit", "deliver", "move", "register", "release", "renew", "reset", "suspect", "trim"),
-            "unregister",
+            *("unregister", "pause", "resume"),
         )
     ),
     Guard("tick", "if due and claims and string.find", "if false and string.find", "tick: a claim sent again"),
@@ -265,7 +270,7 @@ GUARDS = [
     Guard("promote", "  redis.call('HDEL', entries, id)\n", "", "promote: nothing is left"),
     Guard("promote", "if dropped > 0 then", "if false then", "promote: a loss is counted"),
     Guard("promote", "redis.call('HLEN', counts)\n", "", "promote: checked first, counts"),
-    Guard("cancel", "  redis.call('HDEL', KEYS[2], id)\n", "", "cancel: nothing is left"),
+    Guard("cancel", "  redis.call('HDEL', KEYS[2], ARGV[i])\n", "", "cancel: nothing is left"),
     Guard("deliver", "if before(mark, ARGV[at]) then", "if true then", "deliver: once"),
     Guard("deliver", "mark, room, fresh[#fresh + 1] = ARGV[at], ", "room, fresh[#fresh + 1] = ", "deliver: a later mark"),
     Guard("deliver", "redis.call('HSET', relayed, ARGV[1], mark)\n", "", "deliver: the mark stays"),

@@ -23,7 +23,7 @@ from runnel.actors.children import Children
 from runnel.actors.execution import Execution, conduct, deadline, settle
 from runnel.actors.inbox import Inbox, sender_of
 from runnel.actors.ref import ActorRef, Watcher
-from runnel.actors.runtime import Runtime
+from runnel.actors.runtime import Runtime, log_failure
 from runnel.actors.snapshot import ActorFailure, ActorSnapshot, State
 from runnel.actors.supervision import Directive, OneForOne, Strategy
 from runnel.clock import Clock
@@ -44,7 +44,7 @@ class Parent(Protocol):
     def ref(self) -> ActorRef[Never] | None: ...
     @property
     def children(self) -> Children: ...
-    def fail(self, error: BaseException) -> None: ...
+    def fail(self, error: BaseException, *, of_child: str = "") -> None: ...
 
 
 class _Fate(Enum):
@@ -191,12 +191,12 @@ class Cell(Generic[M]):
 
     # --- failing ---------------------------------------------------------------------------------------------------
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, *, of_child: str = "") -> None:
         """Treat a failure of this actor: of its own code, of its background work, or one that a child escalated."""
         if not isinstance(error, Exception):
             return self._runtime.panic(error)
         self._last_error = f"{type(error).__name__}: {error}"[:200]
-        logger.warning("actor failed", extra={"actor": self.path, "restarts": self._restarts}, exc_info=error)
+        log_failure(self.strategy, error, of_child, actor=self.path, restarts=self._restarts)
         self._runtime.failures.show(lambda: ActorFailure(path=self.path, error=error), self.path)
         if self.stopping:
             self._error = error
@@ -212,7 +212,7 @@ class Cell(Generic[M]):
             self.request_stop(self.clock.monotonic())
         self._end_body_by(self.clock.monotonic())
         if directive is Directive.ESCALATE:
-            self._supervisor.fail(error)
+            self._supervisor.fail(error, of_child=self.path)
 
     def _end_body_by(self, moment: float) -> None:
         if self._body is not None:

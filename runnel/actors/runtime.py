@@ -11,11 +11,21 @@ from runnel.actors.actor import System
 from runnel.actors.inbox import Sender
 from runnel.actors.ref import ActorRef, DeadLetter
 from runnel.actors.snapshot import ActorFailure, ActorSnapshot
+from runnel.actors.supervision import Strategy
 from runnel.clock import Clock
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+def log_failure(strategy: Strategy, error: Exception, of_child: str, **fields: object) -> None:
+    """Log an actor's failure, unless somebody else does; one that a child escalated without its traceback, which is there."""
+    if of_child:
+        logger.warning("actor failed with its child", extra={**fields, "child": of_child})
+    else:
+        level = logging.DEBUG if strategy.tells(error) else logging.WARNING
+        logger.log(level, "actor failed", extra=fields, exc_info=error)
 
 
 class Spectators(Generic[T]):

@@ -31,6 +31,11 @@ def always_restart(error: Exception) -> Directive:
     return Directive.RESTART
 
 
+def nobody_tells(error: Exception) -> bool:
+    """The kernel's line is the only one."""
+    return False
+
+
 @frozen
 class Backoff:
     """Exponentially growing pauses before restarts.
@@ -68,12 +73,14 @@ class Strategy:
         period: Seconds.
         backoff: The pause before a restart; None restarts at once.
         decide: The directive for an error. One that raises escalates the error it was asked about.
+        tells: Whether somebody else logs an error, and says more of it: then the kernel logs it at debug only.
     """
 
     intensity: int = field(default=3, validator=validators.ge(0))
     period: float = field(default=5, validator=validators.ge(0))
     backoff: Backoff | None = None
     decide: Callable[[Exception], Directive] = always_restart
+    tells: Callable[[Exception], bool] = nobody_tells
 
     together: ClassVar[bool] = True
     """Whether a failure during a restart of the group joins that restart."""

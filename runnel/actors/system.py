@@ -141,8 +141,11 @@ class ActorSystem:
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    def _fail(self, error: BaseException) -> None:
-        logger.error("actor system failed", extra={"actor": self.name}, exc_info=error)
+    def _fail(self, error: BaseException, of_child: str = "") -> None:
+        if of_child:  # whose line has the traceback
+            logger.error("actor system failed", extra={"actor": self.name, "child": of_child})
+        else:
+            logger.error("actor system failed", extra={"actor": self.name}, exc_info=error)
         if error not in self._errors:
             self._errors.append(error)
         self._request_stop(deadline(self.clock, self._failure_grace))
@@ -188,7 +191,10 @@ class _Root:
 
     ref: ActorRef[Never] | None = None
 
-    def __init__(self, path: str, children: Children, fail: Callable[[BaseException], None]) -> None:
+    def __init__(self, path: str, children: Children, fail: Callable[[BaseException, str], None]) -> None:
         self.path = path
         self.children = children
-        self.fail = fail
+        self._fail = fail
+
+    def fail(self, error: BaseException, *, of_child: str = "") -> None:
+        self._fail(error, of_child)

@@ -9,7 +9,22 @@ from collections.abc import Sequence
 
 import typer
 
-from runnel.cli import actor, describe, doctor, kept, look, peek, processor, replay, run, send, streams, timers, top
+from runnel.cli import (
+    actor,
+    describe,
+    doctor,
+    kept,
+    look,
+    pause,
+    peek,
+    processor,
+    replay,
+    run,
+    send,
+    streams,
+    timers,
+    top,
+)
 from runnel.cli.failure import report, silence_closed_pipe
 from runnel.version import __version__
 
@@ -45,6 +60,7 @@ processor.add_to(app)
 kept.add_to(app)
 actor.add_to(app)
 timers.add_to(app)
+pause.add_to(app)
 top.add_to(app)
 
 

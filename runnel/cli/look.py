@@ -34,7 +34,8 @@ def status(target: AppTarget, json: Json = False, redis_url: RedisUrl = None) ->
     import asyncio
 
     from runnel.app import App
-    from runnel.operations.status import as_json, read_status
+    from runnel.operations.status import read_status
+    from runnel.operations.status_json import as_json
     from runnel.view.tables import print_status
 
     found = asyncio.run(read_status(find(target, App, redis_url, looks=True)))
@@ -58,7 +59,8 @@ def lag(
     import asyncio
 
     from runnel.app import App
-    from runnel.operations.status import check_lag, lag_as_json, read_status
+    from runnel.operations.status import check_lag, read_status
+    from runnel.operations.status_json import lag_as_json
     from runnel.view.tables import print_lag
 
     found = asyncio.run(read_status(find(target, App, redis_url, looks=True)))

@@ -66,7 +66,7 @@ def processor(declared: Processor, before: ProcessorStatus, now: ProcessorStatus
     """What is to be said of a processor, that was looked at twice."""
     name = f"processor {now.processor}"
     found = [*_stopped(name, now), *_still(name, before, now), *_kept(name, declared, now)]
-    for worker, error in now.paused.items():
+    for worker, error in now.breaker_open.items():
         advice = "Mend what it needs: it tries again by itself"
         found.append(Finding(name, "problem", f"paused on {worker} by its circuit breaker: {error.splitlines()[0]}", advice))
     full = [each.partition for each in now.partitions if each.lag >= declared.stream.partition_size]
@@ -77,6 +77,10 @@ def processor(declared: Processor, before: ProcessorStatus, now: ProcessorStatus
 
 
 def _stopped(name: str, now: ProcessorStatus) -> Iterator[Finding]:
+    if paused := {each.partition: each.paused for each in now.partitions if each.paused is not None}:
+        reasons = sorted({" ".join(each.reason.split()) for each in paused.values() if each.reason})
+        said = f"{partitions(list(paused))} paused{': ' if reasons else ''}{'; '.join(reasons)}"
+        yield Finding(name, "warning", said, "If it may go on: runnel resume")
     for each in now.partitions:
         if each.stopped is not None:
             said = f"partition {each.partition} is quarantined: {each.stopped.splitlines()[0]}"
@@ -88,18 +92,23 @@ def _stopped(name: str, now: ProcessorStatus) -> Iterator[Finding]:
 
 def _still(name: str, before: ProcessorStatus, now: ProcessorStatus) -> Iterator[Finding]:
     """Partitions with events to do of which none is done."""
-    if idle := [each.partition for each in now.partitions if each.lag and each.owner is None and each.stopped is None]:
+    if idle := [each.partition for each in now.partitions if each.lag and _may_run(each) and each.owner is None]:
         said = f"nobody runs {partitions(idle)}, with events to do"
         yield Finding(name, "problem", said, "Start a worker that runs it; --processors of those that run may leave it out")
     pairs = zip(before.partitions, now.partitions, strict=True)
-    if stuck := [new.partition for old, new in pairs if _stands(old, new) and not now.paused]:
+    if stuck := [new.partition for old, new in pairs if _stands(old, new) and not now.breaker_open]:
         said = f"no event was done in {partitions(stuck)} between two looks, though a worker owns them"
         advice = "A handler that takes long looks the same. See `runnel top`, and the worker's log for where it blocks"
         yield Finding(name, "warning", said, advice)
 
 
+def _may_run(status: PartitionStatus) -> bool:
+    """Whether nothing keeps a worker from it."""
+    return status.stopped is None and status.paused is None
+
+
 def _stands(before: PartitionStatus, now: PartitionStatus) -> bool:
-    same = before.lag > 0 and before.cursor == now.cursor and before.owner == now.owner and now.stopped is None
+    same = before.lag > 0 and before.cursor == now.cursor and before.owner == now.owner and _may_run(now)
     return same and now.owner is not None and (now.oldest_age or 0.0) >= STALLED
 
 

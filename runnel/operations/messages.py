@@ -75,6 +75,8 @@ async def _reason(app: App, processor: Processor, key: str) -> str:
         await link.close()
     if seen.stopped is not None:
         return f"its partition {keys.number} is quarantined: see `runnel status`"
+    if seen.paused is not None:
+        return f"its partition {keys.number} is paused: `runnel resume` lets it go on"
     if not seen.owner:
         return f"nobody runs its partition {keys.number}: is a worker up?"
     return f"its partition {keys.number} is run by {seen.owner}, and has {lag(seen):,} events to do"

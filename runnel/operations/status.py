@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
-import orjson
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from runnel.app import App
 from runnel.errors import LagTooHigh, StoreError
@@ -13,6 +12,7 @@ from runnel.handling.position import before, id_parts
 from runnel.store import membership, scripts
 from runnel.store.link import Link
 from runnel.store.membership import Roll
+from runnel.store.pausing import Paused
 from runnel.store.scripts import Look
 
 NOTHING = "0-0"
@@ -56,6 +56,8 @@ class PartitionStatus:
     """How many actors remember something."""
     emitted: int
     """How many events that actors emitted are not delivered yet."""
+    paused: Paused | None = None
+    """Who wants nobody to run it, and why; None: nobody does. Its owner may still be finishing what is under way."""
 
 
 @frozen(kw_only=True)
@@ -65,7 +67,7 @@ class ProcessorStatus:
     processor: str
     stream: str
     partitions: tuple[PartitionStatus, ...]
-    paused: Mapping[str, str] = field(factory=dict)
+    breaker_open: Mapping[str, str] = field(factory=dict)
     """Workers on which its circuit breaker is open → the error that opened it."""
 
     @property
@@ -102,6 +104,11 @@ class ProcessorStatus:
     def quarantined(self) -> int:
         """Partitions that are quarantined."""
         return sum(each.stopped is not None for each in self.partitions)
+
+    @property
+    def paused(self) -> int:
+        """Partitions that an operator has paused."""
+        return sum(each.paused is not None for each in self.partitions)
 
     @property
     def owned(self) -> int:
@@ -173,11 +180,11 @@ async def read_status(app: App, link: Link | None = None) -> Status:
             for name, declared in app.processors.items()
         ]
         workers = workers_of(await link.call(membership.roll(app.keys)))
-        processors = [evolve(each, paused=await _paused(app, link, each.processor, workers)) for each in processors]
+        processors = [evolve(each, breaker_open=await _breaker_open(app, link, each.processor, workers)) for each in processors]
     return Status(app=app.name, server=store.where, workers=workers, processors=tuple(processors))
 
 
-async def _paused(app: App, link: Link, processor: str, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
+async def _breaker_open(app: App, link: Link, processor: str, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
     """The workers on which its circuit breaker is open, and the error that opened it."""
     running = [each.worker for each in workers if processor in each.processors]
     keys = [app.keys.paused(processor, worker) for worker in running]
@@ -231,6 +238,7 @@ def partition_status(number: int, seen: Look, start: Literal["earliest", "latest
         crashes=seen.crashes,
         suspect=seen.suspect,
         stopped=seen.stopped,
+        paused=seen.paused,
         states=seen.states,
         emitted=seen.emitted,
     )
@@ -277,43 +285,6 @@ def check_lag(status: Status, above: int | None, above_age: float | None) -> Non
             found.append(f"{each.processor} on {each.stream}: {waited}, which is above {above_age:g} s")
     if found:
         raise LagTooHigh("; ".join(found))
-
-
-def as_json(status: Status) -> str:
-    """The status for programs, with totals."""
-    return _json(status, [{**asdict(each), **_totals(each)} for each in status.processors])
-
-
-def lag_as_json(status: Status) -> str:
-    """The same without the partitions."""
-    return _json(
-        status,
-        [
-            {"processor": each.processor, "stream": each.stream, **_totals(each), "partitions": len(each.partitions)}
-            for each in status.processors
-        ],
-    )
-
-
-def _json(status: Status, processors: list[dict[str, Any]]) -> str:
-    head = {"app": status.app, "server": status.server, "lag": status.lag, "oldest_age": status.oldest_age}
-    workers = [asdict(each) for each in status.workers]
-    return orjson.dumps({**head, "processors": processors, "workers": workers}, option=orjson.OPT_INDENT_2).decode()
-
-
-def _totals(status: ProcessorStatus) -> dict[str, Any]:
-    return {
-        "lag": status.lag,
-        "oldest_age": status.oldest_age,
-        "owned": status.owned,
-        "workers": status.owners,
-        "parked": status.parked,
-        "dead": status.dead,
-        "states": status.states,
-        "emitted": status.emitted,
-        "quarantined": status.quarantined,
-        "paused": dict(status.paused),
-    }
 
 
 def _oldest(ages: Iterable[float | None]) -> float | None:

@@ -1,70 +1,27 @@
 """Control messages between the workers of an app: notices that make fast what heartbeats would bring anyway.
 
-Whoever changes something posts a `Notice`; the listener of every worker hears it and tells its parent, the member. One
-that is lost costs a heartbeat. Nothing is ever decided by a notice alone.
+Whoever changes something posts a `Notice` (store/notices.py); the listener of every worker hears it and tells its parent,
+the member. One that is lost costs a heartbeat. Nothing is ever decided by a notice alone.
 """
 
 import logging
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-import orjson
-from attrs import asdict, define, frozen
+from attrs import define, frozen
 
 from runnel.actors import Actor, ActorRef
 from runnel.errors import StoreError
 from runnel.roles.lease import Lease
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
+from runnel.store.notices import Notice as Notice
+from runnel.store.notices import post as post
 
 log = logging.getLogger(__name__)
 
 BLOCK = 5.0
 """Seconds for which one XREAD waits for notices."""
-
-MOST = 1_000
-"""How many notices are kept, about."""
-
-Kind = Literal["assigned", "released"]
-
-
-# ── messages ──
-
-
-@frozen(kw_only=True)
-class Notice:
-    """Something that happened in the app. To members.
-
-    assigned: There is a new assignment for a processor.
-    released: These partitions of a processor are free.
-    """
-
-    kind: Kind
-    processor: str
-    partitions: tuple[int, ...] = ()
-
-    def to_json(self) -> bytes:
-        return orjson.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "Notice":
-        """A notice that was posted.
-
-        Raises:
-            ValueError, KeyError, TypeError: It is none.
-        """
-        found = orjson.loads(text)
-        return cls(kind=found["kind"], processor=found["processor"], partitions=tuple(found["partitions"]))
-
-
-async def post(link: Link, keys: AppKeys, notices: Iterable[Notice]) -> None:
-    """Let all workers know.
-
-    Raises:
-        StoreError: The server cannot be reached, or refuses.
-    """
-    for notice in notices:
-        await link.command("XADD", keys.control, "MAXLEN", "~", MOST, "*", "notice", notice.to_json())
 
 
 def released(leases: Iterable[Lease]) -> list[Notice]:

@@ -20,11 +20,12 @@ from runnel.roles.control import post, released
 from runnel.roles.heart import MARGIN, Heart
 from runnel.roles.lease import Lease, in_order, note
 from runnel.roles.member import Freed, Join, Member, MemberMessage, Retire, Wanted
+from runnel.roles.orders import LetGo
 from runnel.roles.processor import CONTROL_MAILBOX, Disown, Disowned, Halt, Own, ProcessorMessage, Ready, escalate
-from runnel.roles.slot import Slot
+from runnel.roles.slot import Slot, log_paused
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
-from runnel.store.scripts import AcquireAnswer, Acquired, Held, Stopped
+from runnel.store.scripts import AcquireAnswer, Acquired
 from runnel.telemetry.diary import Diary
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class _Released:
 
 
 CoordinatorMessage = (
-    Ready | Wanted | Freed | Disowned | Fenced | Halt | Leave | _LookAround | _Acquired | _Unanswered | _Released
+    Ready | Wanted | Freed | LetGo | Disowned | Fenced | Halt | Leave | _LookAround | _Acquired | _Unanswered | _Released
 )
 
 
@@ -117,6 +118,8 @@ class Coordinator(Actor[CoordinatorMessage]):
                 self._freed(name, partitions)
             case Disowned(lease):
                 self._give_back(lease)
+            case LetGo(lease):
+                self.slots[lease.place].let_go(lease)
             case Fenced(lease):
                 self._lose(lease, "fenced: taken by another worker, reset, or the server was restarted")
             case Halt(error):
@@ -145,7 +148,8 @@ class Coordinator(Actor[CoordinatorMessage]):
         await self.link.close()
 
     def statistics(self) -> dict[str, object]:
-        return {"partitions": len(self._leases()), "of": len(self.slots)}
+        paused = sum(slot.paused is not None for slot in self.slots.values())
+        return {"partitions": len(self._leases()), "of": len(self.slots), **({"paused": paused} if paused else {})}
 
     def _leases(self) -> list[Lease]:
         return [slot.lease for slot in self.slots.values() if slot.lease is not None]
@@ -201,20 +205,17 @@ class Coordinator(Actor[CoordinatorMessage]):
     def _acquired(self, sent_at: float, slots: Sequence[Slot], answers: Sequence[AcquireAnswer | StoreError]) -> None:
         self.acquiring = self.away = False
         refused: StoreError | None = None
+        newly_paused: list[Slot] = []
         for slot, answer in zip(slots, answers, strict=True):
             match answer:
                 case Acquired():
                     self._own(slot, answer, sent_at)
-                case Held(owner, left):
-                    slot.nonce = b""
-                    if not slot.freed:  # its owner may have let go after this was answered, and been heard before
-                        slot.retry_at = self.clock.monotonic() + min(left, self.heart.interval)
-                    log.debug("partition held by another worker", extra={"owner": owner, "left": left})
-                case Stopped(reason):
-                    slot.is_stopped(reason)
-                    slot.retry_at = self.clock.monotonic() + self.heart.interval
-                case _:
+                case StoreError():
                     refused = answer
+                case _:
+                    if slot.is_refused(answer, self.clock.monotonic(), self.heart.interval):
+                        newly_paused.append(slot)
+        log_paused(newly_paused, self.worker)
         note(self.diary, "acquired", [slot.lease for slot in slots if slot.lease is not None])
         if refused is not None:
             raise refused
@@ -227,7 +228,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         lease.diary = self.diary
         if slot.wanted and self._ends(lease) <= self.clock.monotonic():
             return  # answered so late that another may have it by now: ask again, under the same nonce
-        slot.lease, slot.nonce, slot.is_void, slot.stopped = lease, b"", False, ""
+        slot.own(lease)
         if slot.wanted:
             log.debug("partition acquired", extra=lease.log_fields)
             slot.supervisor.tell_nowait(Own(lease))

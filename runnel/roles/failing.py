@@ -18,9 +18,10 @@ SELDOM = 600
 class EventFailed(RunnelError):
     """The handling of an event, or a batch, failed; raised from the handler's error."""
 
-    def __init__(self, message: str, events: int = 1) -> None:
+    def __init__(self, message: str, events: int = 1, entry: str = "") -> None:
         super().__init__(message)
         self.events = events
+        self.entry = entry
 
     @property
     def reason(self) -> Exception:
@@ -53,7 +54,7 @@ def failed(lease: Lease, error: Exception) -> RunnelError:
         return RunnelError(f"processor {name!r} failed outside of an event: {type(error).__name__}: {error}")
     more = f" and {out - 1} more of its batch" if out > 1 else ""
     said = f"processor {name!r}: event {lease.next_id}{more} failed: {type(error).__name__}: {error}"
-    return EventFailed(said, out)
+    return EventFailed(said, out, lease.next_id)
 
 
 def too_early(lease: Lease, calls: int) -> float:
@@ -77,6 +78,11 @@ def directive(policy: ExceptionPolicy, error: Exception) -> Directive:
     if not isinstance(error, EventFailed):
         return Directive.RESTART
     return Directive.RESUME if goes_on(policy) else Directive.STOP
+
+
+def tells(error: Exception) -> bool:
+    """Whether a partition's failure is logged by whoever treats it: what becomes of an event, and why, is one line."""
+    return isinstance(error, EventFailed)
 
 
 def goes_on(policy: ExceptionPolicy) -> bool:

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from runnel.clock import Clock
 from runnel.errors import StoreError
 from runnel.roles.lease import Lease
 from runnel.store.blocking import BlockingLink
-from runnel.store.scripts import Call
+from runnel.store.scripts import Call, RenewAnswer
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Beat:
     sent_at: float
     answers: Sequence[Any]
     leases: Sequence[Lease]
-    renewals: Sequence[bool | StoreError]
+    renewals: Sequence[RenewAnswer | StoreError]
     """The answer for each lease; False: it is void."""
 
 
@@ -99,7 +100,8 @@ class Heart:
     def start(self, deliver: Callable[[Beat | MissedBeat], object]) -> None:
         """Begin to beat; `deliver` is called in the running loop."""
         self._watch = LoopWatch(self.clock, asyncio.get_running_loop(), threading.get_ident())
-        self._thread = threading.Thread(target=self._run, args=(self._watch, deliver), name="runnel-heart", daemon=True)
+        run = copy_context().run  # what it logs has the worker's id
+        self._thread = threading.Thread(target=run, args=(self._run, self._watch, deliver), name="runnel-heart", daemon=True)
         self._thread.start()
 
     def beat_now(self) -> None:
@@ -139,7 +141,8 @@ class Heart:
         self.answered_at = now
         beat = Beat(now, answers[: len(calls)], leases, answers[len(calls) : len(calls) + len(leases)])
         for lease, renewed in zip(leases, beat.renewals, strict=True):
-            if renewed is True:  # here, not in the loop: one that was blocked looks at deadlines before it hears of this
+            # Here, not in the loop: one that was blocked looks at deadlines before it hears of this.
+            if renewed and not isinstance(renewed, StoreError):
                 lease.renewed(now)
         return beat
 

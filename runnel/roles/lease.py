@@ -12,7 +12,7 @@ from runnel.processor import Processor
 from runnel.roles.parking import Parking, Replay, key_of
 from runnel.store import scripts
 from runnel.store.keys import PartitionKeys
-from runnel.store.scripts import Acquired, Call, Token, Went
+from runnel.store.scripts import Acquired, Call, RenewAnswer, Token, Went
 from runnel.telemetry.diary import Diary
 
 ROOM = 2
@@ -53,7 +53,7 @@ class Lease:
     position: Position
     deadline: float
     count_before: int
-    renewal: Call[bool]
+    renewal: Call[RenewAnswer]
     worker: str
     crashes: int = 0
     culprit: bytes | None = None
@@ -140,6 +140,11 @@ class Lease:
         return self.position.count - self.count_before - self.position.passed + replayed
 
     @property
+    def epoch(self) -> int:
+        """Which term of the partition's this is."""
+        return int(self.token.epoch)
+
+    @property
     def place(self) -> tuple[str, int]:
         """Of which partition of which processor."""
         return self.processor.options.name, self.keys.number
@@ -160,7 +165,8 @@ class Lease:
             "stream": self.keys.stream,
             "processor": self.processor.options.name,
             "partition": self.keys.number,
-            "epoch": int(self.token.epoch),
+            "epoch": self.epoch,
+            "worker": self.worker,
         }
 
 

@@ -20,11 +20,13 @@ from runnel.roles.committer import Fenced
 from runnel.roles.control import Listener, Notice
 from runnel.roles.heart import Beat, Heart, MissedBeat
 from runnel.roles.leader import LeaderMessage, Term
+from runnel.roles.orders import LetGo, to_restart
 from runnel.roles.roster import SETTLE, Roster
 from runnel.store import membership
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.store.membership import About, Assigned, Elected, Membership
+from runnel.store.pausing import Paused
 from runnel.telemetry.diary import Diary
 
 log = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ class Member(Actor[MemberMessage]):
     settle: float = SETTLE
     heart: Heart
     open_link: Callable[[], Link]
-    coordinator: "ActorRef[Wanted | Freed | Fenced]"
+    coordinator: "ActorRef[Wanted | Freed | LetGo | Fenced]"
     leader: "ActorRef[LeaderMessage]"
     diary: Diary = field(factory=Diary)
     link: Link = field(init=False)
@@ -212,6 +214,8 @@ class Member(Actor[MemberMessage]):
                 raise renewed
             if not renewed:
                 self.coordinator.tell_nowait(Fenced(lease))
+            elif isinstance(renewed, Paused):
+                self.coordinator.tell_nowait(LetGo(lease))
         for answer in beat.answers:
             match answer:
                 case Membership():
@@ -288,10 +292,14 @@ class Member(Actor[MemberMessage]):
         self._load()  # where another was first, or others came or went meanwhile, a notice or the next beat tells
 
     def _hear(self, notice: Notice) -> None:
-        if notice.kind == "released":
-            self.coordinator.tell_nowait(Freed(notice.processor, notice.partitions))
-        else:
-            self.heart.beat_now()  # it brings the assignment
+        match notice.kind:
+            case "released":
+                self.coordinator.tell_nowait(Freed(notice.processor, notice.partitions))
+            case "restart":
+                for lease in to_restart(notice, self.heart.leases):
+                    self.coordinator.tell_nowait(LetGo(lease))
+            case _:
+                self.heart.beat_now()  # it brings the assignment, or that a lease's partition is paused
 
     # ── leaving ──
 

@@ -104,24 +104,25 @@ class Passing:
     def failed(self, events: int, error: Exception, attempts: int) -> bool:
         """Go on behind the next events, which have failed. False when they may not be passed over yet: they stay the next."""
         position = self.lease.current
-        fields = {**self.lease.log_fields, "entry": self.lease.next_id}
+        fields = {**self.lease.log_fields, "entry": self.lease.next_id, "attempt": attempts}
         if self.policy is ExceptionPolicy.IGNORE:
             self.dropped += events
             log.warning("failed event dropped", extra={**fields, "events": events}, exc_info=error)
             self.lease.note_failure("dropped", error, attempts)
             position.done(events)
         elif self.splits(events):
-            log.warning("batch failed, trying its events one by one", extra={**fields, "events": events})
+            log.warning("batch failed, trying its events one by one", extra={**fields, "events": events}, exc_info=error)
             position.singly, position.out = events, 0
         elif self.lease.replay is None and self.gate.keeps(self.lease, self._key, error):
+            log.info("failed event stays the next: the circuit breaker is open", extra={**fields, "error": str(error)})
             return False
         elif self.policy is ExceptionPolicy.DEAD_LETTER:
             self.buried += 1
-            log.warning("failed event moved to the dead letters", extra={**fields, "attempts": attempts})
+            log.warning("failed event moved to the dead letters", extra=fields, exc_info=error)
             self.lease.note_failure("dead letter", error, attempts)
             position.leave(Bury(self._kept(error, attempts)))
         elif self.lease.replay is not None:
-            log.warning("parked event failed again, its key stays parked", extra={**fields, "attempts": attempts})
+            log.warning("parked event failed again, its key stays parked", extra=fields, exc_info=error)
             self.lease.note_failure("parked again", error, attempts)
             self._hold(self.lease.replay, error)
         else:
@@ -142,8 +143,9 @@ class Passing:
         """Have the failed event and all later ones of its key leave the log."""
         position = self.lease.position
         if not self.room():
+            log.warning("failed event cannot be parked, it stays the next", extra=fields, exc_info=error)
             return False
-        log.warning("failed event parked, and its key", extra={**fields, "attempts": attempts})
+        log.warning("failed event parked, and its key", extra=fields, exc_info=error)
         self.lease.note_failure("parked", error, attempts)
         key = self._key
         position.leave(self.parking.park(position.entries[position.at], self._kept(error, attempts)))

@@ -18,7 +18,7 @@ from runnel.handling.policy import ExceptionPolicy
 from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.committer import Committer, CommitterMessage, Fenced, Settle
-from runnel.roles.failing import EventFailed, directive, goes_on
+from runnel.roles.failing import EventFailed, directive, goes_on, tells
 from runnel.roles.gate import Gate
 from runnel.roles.keyed import KeyedPartition
 from runnel.roles.lease import ROOM, Lease
@@ -259,7 +259,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
     async def _quarantine(self, lease: Lease, error: EventFailed) -> None:
         """Stop the partition for good, whoever owns it next, in the commit of what was done before it failed."""
         assert self.committer is not None
-        log.error("partition quarantined", extra={**lease.log_fields, "error": str(error)}, exc_info=error.__cause__)
+        log.error("partition quarantined", extra=_fields(lease, error), exc_info=error.__cause__)
         self.quarantined[lease.keys.number] = str(error)
         self.diary.happened("quarantine", str(error))
         lease.position.note(Stop(str(error)))
@@ -278,15 +278,21 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
             lease.note_failure(fate, error.reason, 0)
         policy = self.processor.options.exception_policy
         if goes_on(policy):  # it was told to stop just then: the event stays the next one, whoever owns that next
-            log.info("event failed while its partition was let go", extra={"processor": self.processor.options.name})
+            log.info("event failed while its partition was let go", extra=_fields(lease, error), exc_info=error.__cause__)
         elif policy is ExceptionPolicy.QUARANTINE or isinstance(error.__cause__, WorkerCrashed):
             # Under HALT too: the worker would stop, and the next one, and the next, for an event that nobody runs any more.
             if lease is not None:
                 self.pipe_to_self(self._quarantine(lease, error), lambda _: _Gone(lease))
         else:
+            log.error("event failed, the worker stops", extra=_fields(lease, error), exc_info=error.__cause__)
             halted = HandlerFailed(str(error))
             halted.__cause__ = error.__cause__
             self.coordinator.tell_nowait(Halt(halted))
+
+
+def _fields(lease: Lease | None, error: EventFailed) -> dict[str, object]:
+    """What the log says of an event that failed."""
+    return {**({} if lease is None else lease.log_fields), "entry": error.entry, "error": str(error)}
 
 
 def supervision(policy: ExceptionPolicy) -> Strategy:
@@ -296,5 +302,5 @@ def supervision(policy: ExceptionPolicy) -> Strategy:
     that is full, is tried again until it works: with this backoff the intensity is never reached.
     """
     return OneForOne(
-        intensity=100, period=60, backoff=Backoff(0.1, max=5), decide=lambda error: directive(policy, error)
+        intensity=100, period=60, backoff=Backoff(0.1, max=5), decide=lambda error: directive(policy, error), tells=tells
     )

@@ -1,6 +1,6 @@
 """What a script is, and a call of one, or of a plain command: plain data, which a `Link` carries out.
 
-`scripts.py`, `moves.py`, `membership.py`, `timing.py`, `outbox.py` and `upkeep.py` make calls.
+`scripts.py`, `moves.py`, `membership.py`, `timing.py`, `pausing.py`, `outbox.py` and `upkeep.py` make calls.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ SCRIPTS = {
         *("append", "acquire", "renew", "release", "commit", "trim"),
         *("register", "unregister", "reset", "measure", "look"),
         *("move", "parked", "unpark", "revive", "reopen", "suspect"),  # moves.py
+        *("pause", "resume"),  # pausing.py
         *("tick", "delay", "promote", "cancel", "delayed"),  # timing.py
         "deliver",  # outbox.py
         *("cut", "erase", "permitted"),  # upkeep.py

@@ -4,21 +4,27 @@ Each script is idempotent: sent again with the same nonce, number or sequence, i
 call whose reply was lost may always be resent as it is.
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
 
 from runnel.errors import ConfigurationError
+from runnel.store.appending import AppendAnswer as AppendAnswer
+from runnel.store.appending import Appended as Appended
+from runnel.store.appending import Full as Full
+from runnel.store.appending import IdNotAbove as IdNotAbove
+from runnel.store.appending import Overflow as Overflow
+from runnel.store.appending import StaleSequence as StaleSequence
+from runnel.store.appending import append as append
 from runnel.store.keys import PartitionKeys
 from runnel.store.parked import ParkedNow as ParkedNow
 from runnel.store.parked import Tries as Tries
+from runnel.store.pausing import Paused as Paused
 from runnel.store.script import SCRIPTS as SCRIPTS
 from runnel.store.script import Call as Call
 from runnel.store.script import Script as Script
 
 Start = Literal["earliest", "latest"]
-Overflow = Literal["block", "reject", "drop_oldest"]
 Went = Literal["well", "idle", "lost"]
 CommitAnswer = Literal["OK", "ALREADY", "FENCED", "CONFLICT"]
 
@@ -75,86 +81,8 @@ class Held:
     left: float
 
 
-@frozen
-class Appended:
-    """All entries are in the log. Without explicit ids they count up from `first`."""
-
-    first: bytes
-    dropped: int
-
-
-@frozen
-class Full:
-    """Nothing was appended: there is room for `room` entries, and `processor` (if any) holds the rest back."""
-
-    room: int
-    processor: str
-    cursor: str
-
-
-@frozen
-class StaleSequence:
-    """A newer append of this producer is in the log: this one came too late, and nobody waits for it."""
-
-
-@frozen
-class IdNotAbove:
-    """Nothing was appended: the explicit id is not above the last one of the log."""
-
-    id: str
-
-
-AcquireAnswer = Acquired | Held | Stopped
-AppendAnswer = Appended | Full | StaleSequence | IdNotAbove
-
-
-def append(
-    keys: PartitionKeys,
-    producer: str,
-    sequence: int,
-    names: Sequence[bytes],
-    values: Iterable[bytes],
-    *,
-    cap: int,
-    overflow: Overflow,
-    explicit_ids: bool = False,
-    lifetime: float = 600.0,
-) -> Call[AppendAnswer]:
-    """Append entries of one shape (field names) to a partition's log: all or none, once per sequence.
-
-    Args:
-        keys: The partition's.
-        producer: Who appends; its mark lives for `lifetime` seconds after its last append.
-        sequence: Higher than that of any append of other entries by this producer to this partition.
-        names: The fields of every entry.
-        values: Entry after entry its id (if `explicit_ids`) and the values of its fields.
-        cap: How many entries the log may hold.
-        overflow: Whether entries that are not processed yet are dropped for room.
-        explicit_ids: Whether each entry names its id.
-        lifetime: For how long a repeated sequence is recognised, in seconds.
-    """
-    head = (
-        b"%d" % sequence,
-        b"%d" % round(lifetime * 1000),
-        b"%d" % cap,
-        overflow.encode(),
-        b"explicit" if explicit_ids else b"auto",
-        b"%d" % len(names),
-    )
-    keys_used = (keys.log, keys.cursors, keys.counts, keys.producer(producer))
-    return Call(SCRIPTS["append"], keys_used, (*head, *names, *values), _append_answer)
-
-
-def _append_answer(reply: list[Any]) -> AppendAnswer:
-    match reply:
-        case [b"OK" | b"ALREADY", first, dropped]:
-            return Appended(first, dropped)
-        case [b"FULL", room, processor, cursor]:
-            return Full(room, processor.decode(), cursor.decode())
-        case [b"ID", entry_id]:
-            return IdNotAbove(entry_id.decode())
-        case _:
-            return StaleSequence()
+AcquireAnswer = Acquired | Held | Stopped | Paused
+RenewAnswer = bool | Paused
 
 
 def acquire(
@@ -167,6 +95,8 @@ def acquire(
             return Held(reply[1].decode(), reply[2] / 1000)
         if reply[0] == b"STOPPED":
             return Stopped(reply[1].decode())
+        if reply[0] == b"PAUSED":
+            return Paused.of(reply[1])
         crashes, culprit, *parked = reply[4:]
         token = Token(reply[1], nonce)
         return Acquired(token, reply[2], int(reply[3]), ParkedNow.of(parked), crashes, culprit or None)
@@ -176,10 +106,14 @@ def acquire(
     return Call(SCRIPTS["acquire"], keys_used, args, answer)
 
 
-def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[bool]:
-    """Prolong a lease to `lease` seconds from now; False when the token is void."""
+def renew(keys: PartitionKeys, processor: str, token: Token, lease: float) -> Call[RenewAnswer]:
+    """Prolong a lease to `lease` seconds from now; False: the token is void; `Paused`: it is to be given back."""
+
+    def answer(reply: Any) -> RenewAnswer:
+        return Paused.of(reply[1]) if isinstance(reply, list) else _is_ok(reply)
+
     args = (token.epoch, token.nonce, b"%d" % round(lease * 1000), processor)
-    return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, _is_ok)
+    return Call(SCRIPTS["renew"], (keys.slot(processor), keys.cursors, keys.log), args, answer)
 
 
 def release(keys: PartitionKeys, processor: str, token: Token, went: Went = "well") -> Call[bool]:
@@ -270,6 +204,7 @@ class Look:
     """The event that runs alone for it, if one does."""
     stopped: str | None = None
     """Why nobody may own the partition."""
+    paused: Paused | None = None
     states: int = 0
     """Keys whose actors remember something."""
     reminding: int = 0
@@ -302,7 +237,8 @@ def look(keys: PartitionKeys, processor: str) -> Call[Look]:
             states=reply[16],
             reminding=reply[17],
             emitted=reply[18],
-            stopped=reply[19].decode() if len(reply) > 19 and reply[19] is not None else None,
+            stopped=None if reply[19] is None else reply[19].decode(),
+            paused=None if reply[20] is None else Paused.of(reply[20]),
         )
 
     of_actors = keys.state(processor), keys.reminders(processor), keys.outbox(processor)

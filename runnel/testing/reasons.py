@@ -49,6 +49,8 @@ async def _reason(undone: Undone, link: Link, tree: ActorSnapshot | None) -> str
     where = f"partition {keys.number} of stream {keys.stream!r}"
     if undone.stopped:
         return f"processor {name!r}: {where} is quarantined: {undone.stopped}"
+    if undone.paused is not None:
+        return f"processor {name!r}: {where} is paused: {undone.paused.reason or 'resume lets it go on'}"
     match undone.what:
         case "due":
             return f"delayed events of {where} are due, and the worker has not moved them into the log: perhaps it is full"

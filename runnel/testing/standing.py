@@ -13,6 +13,7 @@ from runnel.handling.position import before
 from runnel.processor import Processor
 from runnel.store.keys import AppKeys, PartitionKeys
 from runnel.store.link import Link
+from runnel.store.pausing import Paused
 
 Command = tuple[Any, ...]
 
@@ -26,12 +27,14 @@ class Undone:
             events in its "outbox", or delayed events that are "due" and not in the log.
         processor: Whose; of delayed events nobody's.
         stopped: Why it never will: the partition is quarantined.
+        paused: Who wants nobody to: it never will either, until it is resumed.
     """
 
     keys: PartitionKeys
     what: Literal["events", "released", "outbox", "due"]
     processor: str = ""
     stopped: str = ""
+    paused: Paused | None = None
 
 
 @frozen(kw_only=True)
@@ -83,7 +86,7 @@ class Onlooker:
         for name, keys in self._partitions():
             yield "XREVRANGE", keys.log, "+", "-", "COUNT", 1
             yield "HGET", keys.cursors, name
-            yield "HGET", keys.slot(name), "stopped"
+            yield "HMGET", keys.slot(name), "stopped", "paused"
             yield "SCARD", keys.released_keys(name)
             yield "XLEN", keys.outbox(name)
 
@@ -97,12 +100,12 @@ class Onlooker:
                 if due <= now:
                     undone.append(Undone(keys=keys, what="due"))
         for name, keys in self._partitions():
-            last, cursor, stopped, released, emitted = (next(answers) for _ in range(5))
-            reason = (stopped or b"").decode()
+            last, cursor, (stopped, paused), released, emitted = (next(answers) for _ in range(5))
+            why: dict[str, Any] = {"stopped": (stopped or b"").decode(), "paused": paused and Paused.of(paused)}
             if cursor is not None and last and before(cursor.decode(), last[0][0].decode()):
-                undone.append(Undone(keys=keys, what="events", processor=name, stopped=reason))
+                undone.append(Undone(keys=keys, what="events", processor=name, **why))
             if released:
-                undone.append(Undone(keys=keys, what="released", processor=name, stopped=reason))
+                undone.append(Undone(keys=keys, what="released", processor=name, **why))
             if emitted:
                 undone.append(Undone(keys=keys, what="outbox", processor=name))
         return Standing(now=now, undone=undone, next_due=min(dues, default=None))

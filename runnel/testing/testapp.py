@@ -102,8 +102,8 @@ class TestApp:
 
         Raises:
             HandlerFailed: A handler failed under HALT; at once. `__cause__` is its error.
-            NotDrained: A partition is quarantined, or the worker was stopped: at once; or time is up. It names the processor,
-                partition and event that it waits for.
+            NotDrained: A partition is quarantined or paused, or the worker was stopped: at once; or time is up. It names the
+                processor, partition and event that it waits for.
             StoreError: The server cannot be reached; or what else ended the worker.
 
         Cancelling it changes nothing.
@@ -172,7 +172,7 @@ class TestApp:
     async def _is_drained(self) -> bool:
         assert self._onlooker is not None
         standing = self._standing = await self._onlooker.look()
-        if stopped := [each for each in standing.undone if each.stopped]:
+        if stopped := [each for each in standing.undone if each.stopped or each.paused is not None]:
             raise NotDrained(await self._told("never drained", stopped))
         if any(each.what == "due" for each in standing.undone):
             self.app.due_times.advance(0)  # nothing but a hint: the worker's promoter looks now, and not in its own time

@@ -14,6 +14,7 @@ from runnel.operations.release import ReleasePlan
 from runnel.operations.reset import HIGHEST_SEQUENCE, Move, Plan
 from runnel.operations.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
 from runnel.operations.unregister import RemovalPlan
+from runnel.view.pausing import paused_lines
 
 UNCUT = 10_000
 """Columns of what is no terminal: whoever reads it gets each row as a line, uncut."""
@@ -102,7 +103,8 @@ def _troubles(status: ProcessorStatus) -> list[Text]:
             lines.append(Text(f"partition {each.partition} is quarantined: {_line(each.stopped)}", style="red"))
         elif each.crashes:
             lines.append(Text(f"partition {each.partition}: {_crashes(each)}", style="yellow"))
-    for worker, error in status.paused.items():
+    lines += [Text(said, style="yellow") for said in paused_lines(status.partitions)]
+    for worker, error in status.breaker_open.items():
         lines.append(Text(f"paused on {worker} by its circuit breaker: {_line(error)}", style="red"))
     return lines
 
@@ -123,10 +125,18 @@ def _partition(status: PartitionStatus) -> tuple[RenderableType, ...]:
         _lag(status.lag),
         _age(status.oldest_age),
         status.cursor or Text("never ran", style="dim"),
-        Text("quarantined", style="red") if status.stopped is not None else status.owner or Text("-", style="dim"),
+        _owner(status),
         str(status.epoch),
         f"{status.lease_left:.1f} s" if status.owner else Text("-", style="dim"),
     )
+
+
+def _owner(status: PartitionStatus) -> RenderableType:
+    if status.stopped is not None:
+        return Text("quarantined", style="red")
+    if status.paused is not None:
+        return Text("paused" if status.owner is None else f"paused; {status.owner} is letting go", style="yellow")
+    return status.owner or Text("-", style="dim")
 
 
 def plan_view(plan: Plan) -> RenderableType:

@@ -583,7 +583,7 @@ def test_lag_is_a_line_for_each_processor(shop: Folder) -> None:
     assert 0 <= printer.pop("oldest_age") < 60
     assert printer == {
         "processor": "printer", "stream": "orders", "lag": 10, "owned": 0, "workers": 0, "partitions": 4,
-        "parked": 0, "dead": 0, "states": 0, "emitted": 0, "quarantined": 0, "paused": {},
+        "parked": 0, "dead": 0, "states": 0, "emitted": 0, "quarantined": 0, "paused": 0, "breaker_open": {},
     }  # fmt: skip
     assert (late["lag"], late["oldest_age"]) == (0, None)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from runnel import App, ConfigurationError, Events, Record
-from runnel.store import membership, moves, outbox, scripts, timing, upkeep
+from runnel.store import membership, moves, outbox, pausing, scripts, timing, upkeep
 from runnel.store.keys import AppKeys, PartitionKeys, decoded, encoded
 from runnel.store.outbox import Emitted, Target
 from runnel.store.scripts import SCRIPTS, Call, Token
@@ -62,6 +62,8 @@ def calls_of(keys: PartitionKeys, name: str) -> list[Call[Any]]:
         moves.revive(keys, name, [(b"k", b"1-0")]),
         moves.reopen(keys, name),
         moves.suspect(keys, name, token, b"1-0"),
+        pausing.pause(keys, name, reason="", by=""),
+        pausing.resume(keys, name),
         scripts.trim(keys),
         scripts.register(keys, name, "latest"),
         scripts.unregister(keys, name, force=True),

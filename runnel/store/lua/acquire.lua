@@ -5,7 +5,7 @@
 -- Answers 'OK', epoch, cursor, count, crashes, culprit ('': none),
 --         parked events, how often operators changed them, parked keys, those to run again,
 --         how often each was tried and when it is next, the time
---       | 'HELD', owner, ms left | 'STOPPED', why: until an operator reopens it
+--       | 'HELD', owner, ms left | 'STOPPED', why: until an operator reopens it | 'PAUSED', how: until one resumes it
 -- The same nonce again gets the same answer: its reply may have been lost.
 -- A token of an older history is void, so nobody has to wait for the end of its lease.
 local slot, cursors, log = KEYS[1], KEYS[2], KEYS[3]
@@ -23,13 +23,14 @@ local function waits()
   return #following > 0 or redis.call('XLEN', KEYS[4]) > 0
 end
 
-local held = redis.call('HMGET', slot, 'owner', 'epoch', 'nonce', 'deadline', 'history', 'stopped')
+local held = redis.call('HMGET', slot, 'owner', 'epoch', 'nonce', 'deadline', 'history', 'stopped', 'paused')
 if held[6] then return {'STOPPED', held[6]} end
 local now, history_now = now_ms(), history()
 if held[3] == nonce and holds(slot, held[2], nonce) then
   redis.call('HSET', slot, 'deadline', now + lease)
   return granted(held[2])
 end
+if held[7] then return {'PAUSED', held[7]} end -- whoever has it already, has it: that is told with its renewal
 local left = tonumber(held[4] or '0') - now
 if left > 0 and held[3] ~= '' and held[5] == history_now then return {'HELD', held[1], left} end
 

@@ -6,10 +6,11 @@
 --         last id ever given, entries ever added, entries held, id of the first one held,
 --         id of the first one after the cursor ('0-0': none; without a cursor the first one held), the server's time in ms,
 --         parked events, keys that are parked, dead letters, owners lost in a row, the event that runs alone for it ('': none),
---         keys with a state, keys with reminders, emitted events that are not delivered, why it is stopped (nil: it is not)
+--         keys with a state, keys with reminders, emitted events that are not delivered,
+--         why it is stopped, and how it is paused (nil: it is not)
 -- A token of an older history is void, whatever its deadline says.
 local slot, cursors, log = KEYS[1], KEYS[2], KEYS[3]
-local held = redis.call('HMGET', slot, 'owner', 'epoch', 'deadline', 'history', 'count', 'stopped')
+local held = redis.call('HMGET', slot, 'owner', 'epoch', 'deadline', 'history', 'count', 'stopped', 'paused')
 local now = now_ms()
 local owner, left = held[1] or '', tonumber(held[3] or '0') - now
 if left <= 0 or held[4] ~= history() then owner, left = '', 0 end
@@ -24,5 +25,5 @@ local found = {owner, held[2] or '0', left, cursor, held[5] or '0', last, added,
 found[12], found[13], found[14] = redis.call('XLEN', KEYS[5]), redis.call('HLEN', KEYS[6]), redis.call('XLEN', KEYS[4])
 found[15], found[16] = suspicion(slot)
 found[17], found[18], found[19] = redis.call('HLEN', KEYS[7]), redis.call('HLEN', KEYS[8]), redis.call('XLEN', KEYS[9])
-found[20] = held[6]
+found[20], found[21] = held[6], held[7]
 return found

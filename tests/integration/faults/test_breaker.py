@@ -313,7 +313,7 @@ async def test_status_tells_on_which_workers_a_processor_pauses_and_why(
 
         async def paused() -> dict[str, str]:
             [found] = (await read_status(app)).processors
-            return dict(found.paused)
+            return dict(found.breaker_open)
 
         await wait_until(lambda: "circuit breaker open" in caplog.text)
         await wait_until(paused)

@@ -18,6 +18,7 @@ from runnel.store.scripts import (
     Held,
     Overflow,
     ParkedNow,
+    RenewAnswer,
     Start,
     Token,
 )
@@ -102,7 +103,7 @@ class Bench:
     async def parked(self) -> ParkedNow:
         return await self.run(moves.parked(self.keys, PROCESSOR))
 
-    async def renew(self, token: Token, lease: float = 60.0) -> bool:
+    async def renew(self, token: Token, lease: float = 60.0) -> RenewAnswer:
         return await self.run(scripts.renew(self.keys, PROCESSOR, token, lease))
 
     async def release(self, token: Token) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from runnel.errors import StoreRefused
-from runnel.store import membership, moves, outbox, scripts, timing, upkeep
+from runnel.store import membership, moves, outbox, pausing, scripts, timing, upkeep
 from runnel.store.keys import AppKeys, PartitionKeys
 from runnel.store.moves import Bury, Hold, Move, Park, Stop, Unpark
 from runnel.store.outbox import Emitted, Target
@@ -40,6 +40,8 @@ def calls(token: Token) -> Mapping[str, Call[Any]]:
         moves.release_keys(KEYS, PROCESSOR, [b"k"]),
         moves.revive(KEYS, PROCESSOR, [(b"k", b"1-0")]),
         moves.reopen(KEYS, PROCESSOR),
+        pausing.pause(KEYS, PROCESSOR, reason="new database", by="ann"),
+        pausing.resume(KEYS, PROCESSOR),
         scripts.append(KEYS, "till", 1, [b"data"], [b"x"], cap=2, overflow="drop_oldest"),
         scripts.trim(KEYS),
         scripts.measure(KEYS, b"0-0"),
@@ -142,6 +144,8 @@ async def test_a_full_server_refuses_to_append_and_takes_everything_else(
     assert await bench.move(token, 2, first, *EVERY_MOVE) == "OK"
     assert await bench.run(moves.release_keys(KEYS, PROCESSOR, [b"k"])) == 1
     assert await bench.run(moves.reopen(KEYS, PROCESSOR))
+    assert await bench.run(pausing.pause(KEYS, PROCESSOR, reason="", by="ann"))
+    assert await bench.run(pausing.resume(KEYS, PROCESSOR))
     assert await bench.trim() == 1
     assert await bench.release(token)
     assert await bench.take(b"two") == Token(b"2", b"two")
