@@ -32,6 +32,10 @@ from runnel.stream import TO
 log = logging.getLogger(__name__)
 
 
+def _nothing() -> None:
+    """No alarm is set."""
+
+
 @define(eq=False)
 class Runners:
     """Those of one partition, for one incarnation of its actor.
@@ -130,9 +134,9 @@ class Runners:
         try:
             if alarm is not None:
                 alarm.begin()
-            await self.performer.perform(lane, lane.at)
-            if alarm is not None:
-                alarm.pause()
+            ended = _nothing if alarm is None else alarm.pause
+            await self.performer.perform(lane, lane.at, ended)
+            ended()
         except BaseException as error:
             failure = reason(error, alarm)
             lane.failures += 1
@@ -191,12 +195,14 @@ class Runners:
                     except RecordError as error:
                         raise Undecodable(str(error)) from error
                     await receive(actor, record)
+                    if alarm is not None:
+                        alarm.pause()  # before `keep`: one that was interrupted, and swallowed that, leaves no trace
                     if has_state or actor._turn is not None:
                         keep(lane, actor)
                 else:
-                    await perform(lane, entry)
-                if alarm is not None:
-                    alarm.pause()
+                    await perform(lane, entry, _nothing if alarm is None else alarm.pause)
+                    if alarm is not None:
+                        alarm.pause()
             except BaseException as error:
                 await self._failed(lane, reason(error, alarm))
             else:
