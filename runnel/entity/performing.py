@@ -53,7 +53,7 @@ class Performer:
         window: Of the partition.
         clock: The app's.
         due_times: How far they are ahead.
-        server_ahead: By how many seconds the server's clock is ahead of the monotonic one.
+        server_ahead: By how many seconds the server's clock is ahead of the monotonic one, at most.
     """
 
     entity: Entity
