@@ -10,7 +10,7 @@ import pytest
 
 from runnel import Actor, ActorFailed, App, ExceptionPolicy, Record, Retry, RetryLater, Stream, handles
 from runnel.errors import HandlerFailed, TimedOut
-from tests.integration.actors.support import Step, all_done, details, held, make_app, steps, working
+from tests.integration.actors.support import Step, all_done, details, held, make_app, restarts, steps, working
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -33,13 +33,6 @@ def actor_of(app: App, stream: Stream[Step], handle: Callable[[Step], Any], **op
 
     found: type[Actor[Step, Seen]] = app.actor(stream, name="till", **options)(Till)
     return found
-
-
-def restarts(worker: Any) -> int:
-    def of(snapshot: Any) -> int:
-        return int(snapshot.restarts + sum(map(of, snapshot.children)))
-
-    return of(worker.snapshot())
 
 
 def remembered(server: Server, stream: Stream[Step], key: str) -> str:
