@@ -113,7 +113,8 @@ class Runners:
             self.begin(self._serve())
 
     def end(self) -> None:
-        """No failed event is tried again."""
+        """No event begins any more, also none that has failed: commits may still wake them, and the next incarnation has its own."""
+        self.may_run = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

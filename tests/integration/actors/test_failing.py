@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from runnel import Actor, ActorFailed, App, ExceptionPolicy, Record, Retry, RetryLater, Stream, handles
+from runnel.entity.lane import Lane
 from runnel.errors import HandlerFailed, TimedOut
+from runnel.roles.runners import Runners
 from tests.integration.actors.support import Step, all_done, details, held, make_app, restarts, steps, working
 from tests.servers import Server
 from tests.support import wait_until
@@ -81,6 +83,39 @@ async def test_a_handler_that_cancels_its_own_task_is_not_missed(valkey: Server,
         await stream.send(*steps("ab", range(3)))
         await all_done(valkey, stream, "till")
     assert remembered(valkey, stream, "a") == remembered(valkey, stream, "b") == '{"numbers":"0 1 2 "}'
+
+
+async def test_runners_of_an_incarnation_that_was_interrupted_begin_nothing_more(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that takes up what was done wakes them until the next incarnation is there: they would run its events, too."""
+    app, stream = make_app(valkey)
+    ended, cancelled, end = list[Runners](), list[int](), Runners.end
+
+    def noted(runners: Runners) -> None:
+        end(runners)
+        ended.append(runners)
+
+    async def handle(step: Step) -> None:
+        if not cancelled:
+            cancelled.append(step.number)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Runners, "end", noted)
+    actor_of(app, stream, handle, key_concurrency=4)
+    async with working(app) as worker:
+        await stream.send(*steps("abc", range(3)))
+        await all_done(valkey, stream, "till")
+        assert restarts(worker) == 1
+        runners = ended[0]
+        begun = runners._begun
+        runners.lanes.waiting.append((Lane(b"a"), (b"1-0", [])))
+        runners.wake()
+        assert runners._begun == begun
+    assert remembered(valkey, stream, "a") == '{"numbers":"0 1 2 "}'
 
 
 @pytest.mark.parametrize("hook", ["on_start", "first", "second", "on_reminder", "heed"])
