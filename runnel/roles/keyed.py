@@ -280,6 +280,7 @@ class KeyedPartition(Actor[KeyedMessage]):
         """A commit has taken up what was done: there is room for more."""
         if self.lanes.failed or self.lanes.parking.keys:
             self.head.attend()
+            self._call()
         self.runners.wake()
 
     async def _admit(self) -> bool:

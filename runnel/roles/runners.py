@@ -113,7 +113,7 @@ class Runners:
             self.begin(self._serve())
 
     def end(self) -> None:
-        """No event begins any more, also none that has failed: commits may still wake them, and the next incarnation has its own."""
+        """No event begins any more, nor is one tried again: commits may wake them until the next incarnation is there."""
         self.may_run = False
         for timer in self._timers.values():
             timer.cancel()
@@ -217,7 +217,7 @@ class Runners:
                 if lane.waiting:
                     freed.append(lane)
                 if failed or parked.keys:
-                    self.head.attend()
+                    self._attend()
             self.running -= 1
             if self._silence is not None and not self.running:
                 self._end_silence()
@@ -287,7 +287,12 @@ class Runners:
             self.lanes.again(lane)  # first or not: what fails now says nothing about it
         else:
             self.lanes.failed[lane.at[0]] = lane, as_told(failure)
+        self._attend()
+
+    def _attend(self) -> None:
+        """The partition hears at once of what came of it: this runner may next have a handler that takes for ever."""
         self.head.attend()
+        self.call()
 
     async def _retire(self, lane: Lane, failure: Exception) -> None:
         """Its actor goes. First its thread must have ended, if it runs in one: the key is handled by one at a time."""

@@ -11,7 +11,9 @@ import pytest
 from runnel import Actor, ActorFailed, App, ExceptionPolicy, Record, Retry, RetryLater, Stream, handles
 from runnel.entity.lane import Lane
 from runnel.errors import HandlerFailed, TimedOut
+from runnel.roles import runners
 from runnel.roles.runners import Runners
+from runnel.worker import Worker
 from tests.integration.actors.support import Step, all_done, details, held, make_app, restarts, steps, working
 from tests.servers import Server
 from tests.support import wait_until
@@ -85,6 +87,34 @@ async def test_a_handler_that_cancels_its_own_task_is_not_missed(valkey: Server,
     assert remembered(valkey, stream, "a") == remembered(valkey, stream, "b") == '{"numbers":"0 1 2 "}'
 
 
+async def test_a_failure_that_stops_the_worker_does_not_wait_for_the_next_handler(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose runner goes on at once, without a turn of the event loop."""
+    app, stream = make_app(valkey)
+    monkeypatch.setattr(runners, "BREATH", 60.0)
+    held_up = asyncio.Event()
+
+    async def handle(step: Step) -> None:
+        if step.do == "fail":
+            raise ValueError("no change")
+        if step.do == "hold":
+            held_up.set()
+            await asyncio.sleep(30)
+
+    actor_of(app, stream, handle, key_concurrency=1, exception_policy="halt", grace_period=0.1)
+    await stream.send(*(Step(key=f"k{do}", do=do) for do in ("", "fail", "hold")))
+    worker = Worker(app)
+    running = asyncio.create_task(worker.run())
+    try:
+        with pytest.raises(HandlerFailed):
+            await asyncio.wait_for(running, 5)
+        assert held_up.is_set()
+    finally:
+        worker.stop()
+        await app.close()
+
+
 async def test_runners_of_an_incarnation_that_was_interrupted_begin_nothing_more(
     valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,9 +122,9 @@ async def test_runners_of_an_incarnation_that_was_interrupted_begin_nothing_more
     app, stream = make_app(valkey)
     ended, cancelled, end = list[Runners](), list[int](), Runners.end
 
-    def noted(runners: Runners) -> None:
-        end(runners)
-        ended.append(runners)
+    def noted(these: Runners) -> None:
+        end(these)
+        ended.append(these)
 
     async def handle(step: Step) -> None:
         if not cancelled:
@@ -110,11 +140,11 @@ async def test_runners_of_an_incarnation_that_was_interrupted_begin_nothing_more
         await stream.send(*steps("abc", range(3)))
         await all_done(valkey, stream, "till")
         assert restarts(worker) == 1
-        runners = ended[0]
-        begun = runners._begun
-        runners.lanes.waiting.append((Lane(b"a"), (b"1-0", [])))
-        runners.wake()
-        assert runners._begun == begun
+        old = ended[0]
+        begun = old._begun
+        old.lanes.waiting.append((Lane(b"a"), (b"1-0", [])))
+        old.wake()
+        assert old._begun == begun
     assert remembered(valkey, stream, "a") == '{"numbers":"0 1 2 "}'
 
 
