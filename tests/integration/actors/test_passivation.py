@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from runnel import Actor, App, Record, Stream
+from runnel import Actor, App, ExceptionPolicy, Record, Stream
 from runnel.roles import keyed
 from runnel.roles.committer import Committer
 from runnel.roles.passivation import pace
@@ -88,7 +88,7 @@ async def test_many_that_are_gone_at_once_leave_the_reader_its_room(valkey: Serv
         quiets.append(runners)
         await quiet(runners, within)
 
-    app.actor(stream, max_active=1, key_concurrency=4, exception_policy="park")(Busy)
+    app.actor(stream, max_active=1, key_concurrency=4, exception_policy=ExceptionPolicy.PARK)(Busy)
     monkeypatch.setattr(keyed, "LOOK", 0.02)
     async with working(app) as worker:
         await stream.send(Step(key="busy", do="hold"))
