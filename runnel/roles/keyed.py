@@ -141,20 +141,13 @@ class KeyedPartition(Actor[KeyedMessage]):
     async def _begin_term(self) -> None:
         """Learn what earlier owners have done above the cursor, and see to it that reminders and emitted events go on."""
         keys, processor = self.lease.keys, self.lease.processor
-        await self._compare_clocks()
+        self.performer.server_ahead = self.lease.compare_clocks(self.clock.monotonic(), await self.link.command("TIME"))
         if not self.window.knows_marks:
             self.window.load_marks(await self.link.command("SMEMBERS", keys.done(processor.options.name)))
         if self._entity.on_reminder is not None:
             partitions = processor.stream.partition_count
             await self.link.command("HSET", AppKeys(keys.app).delaying, keys.stream, partitions)
         self.relay.tell_nowait(Deliver(keys))
-
-    async def _compare_clocks(self) -> None:
-        """Know the server's time better: `acquire` may have been under way for seconds, and asks would be taken for late."""
-        lease, sent_at = self.lease, self.clock.monotonic()
-        seconds, micros = await self.link.command("TIME")
-        lease.server_ahead = min(lease.server_ahead, int(seconds) + int(micros) / 1e6 - sent_at)
-        self.performer.server_ahead = lease.server_ahead
 
     async def on_stop(self) -> None:
         self.turns.leave(self.lease)
@@ -279,8 +272,7 @@ class KeyedPartition(Actor[KeyedMessage]):
     def _taken(self) -> None:
         """A commit has taken up what was done: there is room for more."""
         if self.lanes.failed or self.lanes.parking.keys:
-            self.head.attend()
-            self._call()
+            self.runners.attend()
         self.runners.wake()
 
     async def _admit(self) -> bool:

@@ -217,7 +217,7 @@ class Runners:
                 if lane.waiting:
                     freed.append(lane)
                 if failed or parked.keys:
-                    self._attend()
+                    self.attend()
             self.running -= 1
             if self._silence is not None and not self.running:
                 self._end_silence()
@@ -287,9 +287,9 @@ class Runners:
             self.lanes.again(lane)  # first or not: what fails now says nothing about it
         else:
             self.lanes.failed[lane.at[0]] = lane, as_told(failure)
-        self._attend()
+        self.attend()
 
-    def _attend(self) -> None:
+    def attend(self) -> None:
         """The partition hears at once of what came of it: this runner may next have a handler that takes for ever."""
         self.head.attend()
         self.call()
