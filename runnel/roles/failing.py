@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from runnel.actors import Directive
 from runnel.errors import RunnelError
@@ -55,6 +57,14 @@ def failed(lease: Lease, error: Exception) -> RunnelError:
     more = f" and {out - 1} more of its batch" if out > 1 else ""
     said = f"processor {name!r}: event {lease.next_id}{more} failed: {type(error).__name__}: {error}"
     return EventFailed(said, out, lease.next_id)
+
+
+def tell_again(lease: Lease, error: Exception, attempt: int, seconds: float, entry: Sequence[Any] | None = None) -> None:
+    """Say that an event has failed, and is tried again in so many seconds: the next one in hand, if not another."""
+    event = lease.next_id if entry is None else lease.event_id(entry[0])
+    fields = {**lease.log_fields, "entry": event, "attempt": attempt, "after": round(seconds, 3)}
+    log.warning("event failed, trying it again", extra={**fields, "error": f"{type(error).__name__}: {error}"})
+    lease.note_failure("tried again", error, attempt, entry)
 
 
 def too_early(lease: Lease, calls: int) -> float:

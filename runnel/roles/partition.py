@@ -21,7 +21,7 @@ from runnel.handling.retry import pause
 from runnel.roles.attempts import Attempts
 from runnel.roles.care import Care, Turns
 from runnel.roles.committer import CommitterMessage, Dirty
-from runnel.roles.failing import EventFailed, failed, goes_on, too_early
+from runnel.roles.failing import EventFailed, failed, goes_on, tell_again, too_early
 from runnel.roles.gate import LOOK, Gate
 from runnel.roles.lease import Lease
 from runnel.roles.passing import Passing
@@ -283,9 +283,7 @@ class Partition(Actor[PartitionMessage]):
             self.failed = failed
             raise failed
         self.retries += 1
-        fields = {**self.lease.log_fields, "entry": self.lease.next_id, "attempt": self.attempts.tried(self.position)}
-        log.warning("event failed, trying it again", extra={**fields, "after": round(seconds, 3), "error": str(failed)})
-        self.lease.note_failure("tried again", failed.reason, self.attempts.tried(self.position))
+        tell_again(self.lease, failed.reason, self.attempts.tried(self.position), seconds)
         self.position.out = 0
         await self._wait(seconds)
 

@@ -22,7 +22,7 @@ from runnel.handling.alarm import Alarm
 from runnel.handling.breath import BREATH, breathe
 from runnel.handling.retry import pause
 from runnel.handling.window import Window
-from runnel.roles.failing import reason
+from runnel.roles.failing import reason, tell_again
 from runnel.roles.gate import Gate
 from runnel.roles.head import Head
 from runnel.roles.lanes import Lanes
@@ -148,15 +148,12 @@ class Runners:
 
     def tries_again(self, lane: Lane, failure: Exception) -> float | None:
         """Seconds until a failed event is tried again; None: it has failed for good. Says so."""
-        retry = self.lease.processor.options.retry
-        undecodable = isinstance(failure, Undecodable)
-        seconds = None if undecodable else pause(retry, failure, lane.failures, random.random())
+        if isinstance(failure, Undecodable):
+            return None
+        seconds = pause(self.lease.processor.options.retry, failure, lane.failures, random.random())
         if seconds is not None and lane.at is not None:
             self.retries += 1
-            entry = self.lease.event_id(lane.at[0])
-            fields = {**self.lease.log_fields, "entry": entry, "attempt": lane.failures, "after": round(seconds, 3)}
-            log.warning("event failed, trying it again", extra={**fields, "error": f"{type(failure).__name__}: {failure}"})
-            self.lease.note_failure("tried again", failure, lane.failures, lane.at)
+            tell_again(self.lease, failure, lane.failures, seconds, lane.at)
         return seconds
 
     # ── a runner ──
@@ -168,8 +165,7 @@ class Runners:
         receive, is_async, has_state = self._entity.receive, self._entity.is_async, self._entity.state is not None
         limit, is_plain = self.lease.processor.interrupted_after, not self._has_breaker
         alarm: Alarm | None = None
-        events, began = 0, now()
-        before = moment = began
+        events, began = 0, (before := (moment := now()))
         while True:
             if is_plain and waiting and not freed and self.may_run and not (window.is_full or window.closing or parked.keys):
                 lane, entry = waiting.popleft()  # `_next`, for nearly every event
@@ -184,8 +180,7 @@ class Runners:
             else:
                 window.durations.add_run(events, began, before, moment)
                 await self._rest()
-                events, began = 0, now()
-                moment = began
+                events, began = 0, (moment := now())
                 continue
             self.running += 1  # what follows is as in `attempt`, but it is paid for each event
             if limit is not None:
@@ -232,8 +227,7 @@ class Runners:
             if moment >= self._due:
                 window.durations.add_run(events, began, before, moment)
                 await self._breathe()
-                events, began = 0, now()
-                moment = began
+                events, began = 0, (moment := now())
 
     def _next(self) -> Lane | None:
         """The lane that is to run next, if one may."""
@@ -308,12 +302,9 @@ class Runners:
     async def _retire(self, lane: Lane, failure: Exception) -> None:
         """Its actor goes. First its thread must have ended, if it runs in one: the key is handled by one at a time."""
         if (thread := lane.thread) is not None and not thread.done():
-            entry = b"" if lane.at is None else lane.at[0]
-            fields = {**self.lease.log_fields, "entry": self.lease.event_id(entry)}
-            log.warning(
-                "an event takes longer than its timeout: a thread is not interrupted, it fails when it returns",
-                extra=fields,
-            )
+            entry = self.lease.event_id(b"" if lane.at is None else lane.at[0])
+            late = "an event takes longer than its timeout: a thread is not interrupted, it fails when it returns"
+            log.warning(late, extra={**self.lease.log_fields, "entry": entry})
             await asyncio.wrap_future(thread)
         await self.performer.restart(lane, failure)
 

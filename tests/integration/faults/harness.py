@@ -106,8 +106,10 @@ class World:
             yield worker
         finally:
             worker.stop()
-            await running
-            await app.close()
+            try:
+                await running
+            finally:
+                await app.close()
 
     async def send(self, keys: Iterable[int], numbers: Iterable[int]) -> None:
         """Send the events of these numbers for each key."""
