@@ -20,6 +20,8 @@ def standing(processor: ProcessorStatus, partition: PartitionStatus, report: Par
     """What a partition is at."""
     if partition.stopped is not None:
         return "quarantined"
+    if partition.paused is not None:
+        return "paused" if partition.owner is None else "draining"
     if partition.owner is None:
         return "unowned"
     return "running" if report is None else report.state
@@ -88,9 +90,17 @@ def _row(processor: ProcessorStatus, partition: PartitionStatus, report: Partiti
             ("workers lost at its next event", str(partition.crashes)),
             ("runs alone", partition.suspect or "-"),
             ("quarantined", partition.stopped or "no"),
+            ("paused", _paused(partition)),
             ("last error", error or "-"),
         ),
     )
+
+
+def _paused(partition: PartitionStatus) -> str:
+    paused = partition.paused
+    if paused is None:
+        return "no"
+    return f"since {words.clock(paused.since)} by {paused.by}" + (f": {paused.reason}" if paused.reason else "")
 
 
 PARTITIONS = Page(
