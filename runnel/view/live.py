@@ -24,7 +24,7 @@ from runnel.view.meter import Meter
 from runnel.view.model import Model
 from runnel.view.output import Output, Written
 from runnel.view.pages.page import Row
-from runnel.view.picture import picture
+from runnel.view.picture import safely
 from runnel.view.screen import Act, Quit, Screen
 from runnel.view.watch import Watch, cancelled
 from runnel.worker import Worker
@@ -136,8 +136,8 @@ class LiveView:
 
     def _put_together(self) -> RenderableType:
         size = self.console.size
-        self._rows = self.screen.chosen([*self.screen.current.rows(self.model)])
-        return picture(self.screen, self.model, size.width, max(8, size.height - 1), self._rows)
+        self._rows, drawn = safely(self.screen, self.model, size.width, max(8, size.height - 1))
+        return drawn
 
     # ── keys ──
 

@@ -40,9 +40,27 @@ def picture(screen: Screen, model: Model, width: int, height: int, rows: Sequenc
             lines = _scrolled([_pair(name, str(value), 18) for name, value in found[at].detail], screen, body)
         else:
             lines = _list(screen, found, width, body)
+    lines = [*head, tabs(screen, width), *lines, footer(screen, model, width)]
     for line in lines:
-        line.truncate(width, overflow="ellipsis")
-    return Group(*head, tabs(screen, width), *lines, footer(screen, model, width))
+        clean(line).truncate(width, overflow="ellipsis")
+    return Group(*lines)
+
+
+def safely(screen: Screen, model: Model, width: int, height: int) -> tuple[list[Row], RenderableType]:
+    """The rows that are shown, and everything. Should that fail, why: a view that is wrong must not stop a worker."""
+    try:
+        rows = screen.chosen([*screen.current.rows(model)])
+        return rows, picture(screen, model, width, height, rows)
+    except Exception as error:
+        text = Text(f"this page cannot be shown: {type(error).__name__}: {error}", style="red")
+        return [], Group(tabs(screen, width), clean(text))
+
+
+def clean(text: Text) -> Text:
+    """Without what a terminal would obey: keys and errors come from users, who may have put anything into them."""
+    if not text.plain.isprintable():
+        text.plain = "".join(character if character.isprintable() else "·" for character in text.plain)
+    return text
 
 
 # ── the parts ──
@@ -175,6 +193,6 @@ def static(model: Model, pages: Sequence[Page] = PAGES) -> RenderableType:
             table.add_column(column.name, justify=column.justify, no_wrap=True)
         rows = [*page.rows(model)]
         for row in rows:
-            table.add_row(*row.cells)
+            table.add_row(*map(clean, row.cells))
         found += [Text(), Text(page.name, style="bold"), table if rows else Text(page.empty, style="dim")]
     return Group(*found)
