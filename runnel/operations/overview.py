@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from runnel.app import App
 from runnel.errors import RunnelError, StoreError, StoreRefused
@@ -73,6 +73,8 @@ async def read_overview(app: App, link: Link) -> Overview:
         StoreError: The server cannot be reached, or refuses.
     """
     status = await read_status(app, link)
+    alive = tuple(each for each in status.workers if each.left > 0)  # where no worker runs, nobody strikes out the dead
+    status = evolve(status, workers=alive)
     reports, ages = await _reports(app.keys, link, [worker.worker for worker in status.workers])
     parked = await _parked(app, link, status)
     return Overview(status=status, server=await _server(link), reports=reports, ages=ages, parked=parked)

@@ -22,7 +22,7 @@ from runnel.view.actions import perform
 from runnel.view.keyboard import Keyboard
 from runnel.view.meter import Meter
 from runnel.view.model import Model
-from runnel.view.output import Output, Written
+from runnel.view.output import Output, Written, terminal
 from runnel.view.pages.page import Row
 from runnel.view.picture import safely
 from runnel.view.screen import Act, Quit, Screen
@@ -43,7 +43,7 @@ class LiveView:
     """Shows a worker's app while the `async with` lasts; what is printed and logged meanwhile appears above."""
 
     worker: Worker
-    console: Console = field(factory=lambda: Console(file=sys.stdout))  # the real one, which is replaced meanwhile
+    console: Console = field(factory=terminal)  # the real one, which is replaced meanwhile
     screen: Screen = field(factory=lambda: Screen(stops="stop this worker, in order"))
     model: Model = field(factory=Model)
     _meter: Meter = field(factory=Meter)

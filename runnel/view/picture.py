@@ -21,6 +21,8 @@ GAP = 2
 LEAST = 12
 """A column that would have to be narrower than this, and than it needs, is left out."""
 
+ANSWERS = "  y / n"
+
 MARK = "› "
 """Before the selected row: it must be seen without colours, too."""
 
@@ -121,7 +123,10 @@ def tabs(screen: Screen, width: int) -> Text:
 def footer(screen: Screen, model: Model, width: int) -> Text:
     """What is asked, what was done, or what the keys are."""
     if screen.mode == "confirm":
-        line = Text(f"{screen.question}?  y / n", style="bold yellow")
+        question = Text(f"{screen.question}?")
+        question.truncate(max(1, width - len(ANSWERS)), overflow="ellipsis")
+        line = question.append(ANSWERS)
+        line.style = "bold yellow"
     elif screen.notice:
         line = Text(screen.notice, style="bold")
     elif model.problem and model.overview is not None:

@@ -15,6 +15,7 @@ from runnel.operations.overview import as_json, read_overview
 from runnel.view.actions import perform
 from runnel.view.keyboard import Keyboard
 from runnel.view.model import Model
+from runnel.view.output import terminal
 from runnel.view.pages.page import Row
 from runnel.view.picture import safely, static
 from runnel.view.screen import Act, Quit, Screen
@@ -26,7 +27,7 @@ class Top:
     """Of one app, until somebody quits."""
 
     app: App
-    console: Console = field(factory=Console)
+    console: Console = field(factory=terminal)
     screen: Screen = field(factory=Screen)
     model: Model = field(factory=Model)
     _news: asyncio.Event = field(factory=asyncio.Event)
