@@ -36,10 +36,11 @@ def picture(screen: Screen, model: Model, width: int, height: int, rows: Sequenc
     elif model.overview is None:
         lines = [Text(model.problem or "asking the server …", style="red" if model.problem else "dim")]
     else:
-        found = screen.chosen([*screen.current.rows(model)] if rows is None else rows)
+        found = screen.chosen([*screen.current.rows(model)]) if rows is None else rows
         at = screen.place(found, max(1, body - 1))
-        if screen.mode == "detail" and found and found[at].detail:
-            lines = _scrolled([_pair(name, str(value), 18) for name, value in found[at].detail], screen, body)
+        detail = found[at].whole().detail if screen.mode == "detail" and found else ()
+        if detail:
+            lines = _scrolled([_pair(name, str(value), 18) for name, value in detail], screen, body)
         else:
             lines = _list(screen, found, width, body)
     lines = [*head, tabs(screen, width), *lines, footer(screen, model, width)]
@@ -145,7 +146,7 @@ def _list(screen: Screen, rows: Sequence[Row], width: int, height: int) -> list[
     page, here = screen.current, screen.here
     if not rows:
         return [Text(f"no row holds {here.filter!r}" if here.filter else page.empty, style="dim")]
-    seen = rows[here.top : here.top + max(1, height - 1)]
+    seen = [row.whole() for row in rows[here.top : here.top + max(1, height - 1)]]
     return _columns(page, seen, rows, screen, width)[-height:]
 
 
@@ -198,6 +199,6 @@ def static(model: Model, pages: Sequence[Page] = PAGES) -> RenderableType:
             table.add_column(column.name, justify=column.justify, no_wrap=True)
         rows = [*page.rows(model)]
         for row in rows:
-            table.add_row(*map(clean, row.cells))
+            table.add_row(*map(clean, row.whole().cells))
         found += [Text(), Text(page.name, style="bold"), table if rows else Text(page.empty, style="dim")]
     return Group(*found)

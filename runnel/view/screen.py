@@ -98,7 +98,7 @@ class Screen:
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that pass the filter, sorted."""
         here, wanted = self.here, self.here.filter.lower()
-        found = [row for row in rows if wanted in " ".join(cell.plain for cell in row.cells).lower()] if wanted else [*rows]
+        found = [row for row in rows if not wanted or wanted in " ".join(cell.plain for cell in row.whole().cells).lower()]
         column = here.sort
         if column is not None and all(row.order for row in found):
             found.sort(key=lambda row: row.order[column], reverse=here.falling)
@@ -140,7 +140,7 @@ class Screen:
         elif by := _steps(key, height):
             self._step(by, rows)
         elif key == "enter":
-            if rows and rows[here.at].detail:
+            if rows and rows[here.at].whole().detail:
                 self.mode, self.scroll = "detail", 0
         elif key == "esc":
             here.filter = ""
