@@ -5,6 +5,7 @@ looks at it, and what it shows is exported by rich. The pictures name the fonts 
 """
 
 import asyncio
+import io
 import re
 import subprocess
 import sys
@@ -73,7 +74,7 @@ async def look(app: App) -> Model:
 
 def svg(page: int, model: Model) -> str:
     """A page, as an image without any address to load from."""
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"), force_terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(picture(Screen(page=page), model, WIDTH, HEIGHT))
     plain = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace("Fira Code, ", "")
     plain = re.sub(r"<!--.*?-->", "", plain)
