@@ -31,6 +31,9 @@ from runnel.timing.delayed import Due
 log = logging.getLogger(__name__)
 
 
+Ended = Callable[[], None]
+
+
 class Undecodable(RecordError):
     """The event cannot be decoded: it fails, and is not tried again. Raised from the error that says why."""
 
@@ -50,7 +53,7 @@ class Performer:
         window: Of the partition.
         clock: The app's.
         due_times: How far they are ahead.
-        server_ahead: By how many seconds the server's clock is ahead of the monotonic one.
+        server_ahead: By how many seconds the server's clock is ahead of the monotonic one, at most.
     """
 
     entity: Entity
@@ -71,8 +74,13 @@ class Performer:
             self._dumps, self._initial = kind.codec.dumps, kind.initial
             self._first = kind.codec.dumps(kind.initial())
 
-    async def perform(self, lane: Lane, entry: Entry) -> None:
+    async def perform(self, lane: Lane, entry: Entry, ended: Ended) -> None:
         """Have an event handled.
+
+        Args:
+            lane: Of its key.
+            entry: The event, which is under way there.
+            ended: Called when the handler has come back, before anything that it did is noted: raises, if it was interrupted.
 
         Raises:
             Undecodable: It does not decode.
@@ -85,7 +93,7 @@ class Performer:
         else:
             actor._entry, actor._attempt = entry, lane.failures + 1
         if fields[0] == TO:
-            return await self._perform_addressed(lane, actor, entry)
+            return await self._perform_addressed(lane, actor, entry, ended)
         try:
             record = self.decode(fields)
         except RecordError as error:
@@ -94,6 +102,7 @@ class Performer:
             await self.entity.receive(actor, record)
         else:
             await self._call(lane, self.entity.receive, actor, record)
+        ended()
         self.keep(lane, actor)
 
     async def restart(self, lane: Lane, error: Exception) -> None:
@@ -189,19 +198,20 @@ class Performer:
 
     # ── reminders and messages ──
 
-    async def _perform_addressed(self, lane: Lane, actor: Context, entry: Entry) -> None:
+    async def _perform_addressed(self, lane: Lane, actor: Context, entry: Entry, ended: Ended) -> None:
         try:
             found: Addressed = addressed(entry[1], self.entity.methods)
         except RecordError as error:
             raise Undecodable(str(error)) from error
         if isinstance(found, Message) and found.asker is not None:
             if not self._is_late(entry[0], found.within):
-                await self._answer(lane, actor, found)
+                await self._answer(lane, actor, found, ended)
             return
         if isinstance(found, Message):
             await self._call(lane, found.method.function, actor, found.value)
         else:
             await self._remind(lane, actor, found)
+        ended()
         self.keep(lane, actor)
 
     async def _remind(self, lane: Lane, actor: Context, reminder: Reminder) -> None:
@@ -211,13 +221,14 @@ class Performer:
         actor._now.cancel_reminder(reminder.name)  # unless the handler sets it again
         await self._call(lane, self.entity.on_reminder, actor, reminder.name)
 
-    async def _answer(self, lane: Lane, actor: Context, message: Message) -> None:
+    async def _answer(self, lane: Lane, actor: Context, message: Message, ended: Ended) -> None:
         """Whatever comes of it is the answer: an error too, and then it has changed nothing."""
         try:
             value = await self._call(lane, message.method.function, actor, message.value)
-            answer = message.answer(value)
-            self.keep(lane, actor, answer)
+            ended()
+            self.keep(lane, actor, message.answer(value))
         except Exception as error:
+            ended()
             log.info("an actor answers with an error", extra={**self.place.log_fields, "error": type(error).__name__})
             await self.restart(lane, error)
             self.window.add([message.refusal(error)])

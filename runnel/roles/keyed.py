@@ -140,6 +140,7 @@ class KeyedPartition(Actor[KeyedMessage]):
     async def _begin_term(self) -> None:
         """Learn what earlier owners have done above the cursor, and see to it that reminders and emitted events go on."""
         keys, processor = self.lease.keys, self.lease.processor
+        self.performer.server_ahead = self.lease.compare_clocks(self.clock.monotonic(), await self.link.command("TIME"))
         if not self.window.knows_marks:
             self.window.load_marks(await self.link.command("SMEMBERS", keys.done(processor.options.name)))
         if self._entity.on_reminder is not None:
@@ -270,7 +271,7 @@ class KeyedPartition(Actor[KeyedMessage]):
     def _taken(self) -> None:
         """A commit has taken up what was done: there is room for more."""
         if self.lanes.failed or self.lanes.parking.keys:
-            self.head.attend()
+            self.runners.attend()
         self.runners.wake()
 
     async def _admit(self) -> bool:

@@ -90,6 +90,14 @@ class Lease:
         lease.server_ahead = acquired.parked.now - sent_at
         return lease
 
+    def compare_clocks(self, sent_at: float, time: tuple[bytes, bytes]) -> float:
+        """How far the server's clock is ahead, with what it answers to TIME: `acquire` may have been under way for seconds,
+        and asks would be taken for late as long as this lease lasts.
+        """
+        seconds, micros = time
+        self.server_ahead = min(self.server_ahead, int(seconds) + int(micros) / 1e6 - sent_at)
+        return self.server_ahead
+
     @property
     def current(self) -> Position:
         """The events in hand: of the log, or parked ones that run again."""

@@ -278,6 +278,8 @@ class Passing:
                 await self.settle()  # or what is not committed yet would be forgotten
                 moment = self.clock.monotonic()
                 parking.know(await self.link.call(moves.parked(keys, name)), moment)
+                if self.lease.replay is not None:
+                    parking.events += self.lease.replay.told  # gone already: `end_replay` takes them off
         except StoreUnavailable as error:
             log.debug("cannot see what is parked", extra={**self.lease.log_fields, "error": str(error)})
         if parking.events < self.lease.processor.options.max_parked:

@@ -222,7 +222,7 @@ class ProcessorSupervisor(Actor[ProcessorMessage]):
         partition = self.partitions[lease] = self.spawn(
             lambda: self._partition(lease),
             name=f"{lease.keys.number}.{int(lease.token.epoch)}",
-            mailbox=MAILBOX,
+            mailbox=MAILBOX if self.relay is None else CONTROL_MAILBOX,  # any number of passivations may end at once
             supervision=supervision(self.processor.options.exception_policy),
         )
         self.watch(partition)

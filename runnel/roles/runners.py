@@ -32,6 +32,10 @@ from runnel.stream import TO
 log = logging.getLogger(__name__)
 
 
+def _nothing() -> None:
+    """No alarm is set."""
+
+
 @define(eq=False)
 class Runners:
     """Those of one partition, for one incarnation of its actor.
@@ -109,7 +113,8 @@ class Runners:
             self.begin(self._serve())
 
     def end(self) -> None:
-        """No failed event is tried again."""
+        """No event begins any more, nor is one tried again: commits may wake them until the next incarnation is there."""
+        self.may_run = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -130,9 +135,9 @@ class Runners:
         try:
             if alarm is not None:
                 alarm.begin()
-            await self.performer.perform(lane, lane.at)
-            if alarm is not None:
-                alarm.pause()
+            ended = _nothing if alarm is None else alarm.pause
+            await self.performer.perform(lane, lane.at, ended)
+            ended()
         except BaseException as error:
             failure = reason(error, alarm)
             lane.failures += 1
@@ -197,12 +202,14 @@ class Runners:
                     except RecordError as error:
                         raise Undecodable(str(error)) from error
                     await receive(actor, record)
+                    if alarm is not None:
+                        alarm.pause()  # before `keep`: one that was interrupted, and swallowed that, leaves no trace
                     if has_state or actor._turn is not None:
                         keep(lane, actor)
                 else:
-                    await perform(lane, entry)
-                if alarm is not None:
-                    alarm.pause()
+                    await perform(lane, entry, _nothing if alarm is None else alarm.pause)
+                    if alarm is not None:
+                        alarm.pause()
             except BaseException as error:
                 await self._failed(lane, reason(error, alarm))
             else:
@@ -216,7 +223,7 @@ class Runners:
                 if lane.waiting:
                     freed.append(lane)
                 if failed or parked.keys:
-                    self.head.attend()
+                    self.attend()
             self.running -= 1
             if self._silence is not None and not self.running:
                 self._end_silence()
@@ -291,7 +298,12 @@ class Runners:
             self.lanes.again(lane)  # first or not: what fails now says nothing about it
         else:
             self.lanes.failed[lane.at[0]] = lane, as_told(failure)
+        self.attend()
+
+    def attend(self) -> None:
+        """The partition hears at once of what came of it: this runner may next have a handler that takes for ever."""
         self.head.attend()
+        self.call()
 
     async def _retire(self, lane: Lane, failure: Exception) -> None:
         """Its actor goes. First its thread must have ended, if it runs in one: the key is handled by one at a time."""

@@ -55,6 +55,15 @@ def details(worker: Worker, processor: str, partition: int = 0) -> dict[str, Any
     return {} if found is None else dict(found.details)
 
 
+def restarts(worker: Any) -> int:
+    """How often actors of the tree have begun anew."""
+
+    def of(snapshot: Any) -> int:
+        return int(snapshot.restarts + sum(map(of, snapshot.children)))
+
+    return of(worker.snapshot())
+
+
 @frozen
 class Held:
     """What the server holds of a partition of actors, at one moment."""

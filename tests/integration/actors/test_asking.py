@@ -9,6 +9,7 @@ import pytest
 
 from runnel import Actor, App, NoAnswer, RecordError, handles
 from runnel.errors import ActorFailed
+from runnel.roles.coordinator import Coordinator
 from runnel.worker import Worker
 from tests.integration.actors.shop import (
     Balance,
@@ -131,6 +132,22 @@ async def test_an_ask_that_nobody_could_handle_in_time_is_dropped_when_a_worker_
     waiting = asyncio.create_task(s.account.ask("ada", Total(), timeout=20))
     async with working(s.app):
         assert await waiting == 0
+
+
+async def test_asks_are_not_late_because_the_partition_was_acquired_slowly(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long that took is not known from the server's answer; it must not count for as long as the partition is owned."""
+    own = Coordinator._own
+
+    def own_late(self: Coordinator, slot: Any, acquired: Any, sent_at: float) -> None:
+        own(self, slot, acquired, sent_at - 2)
+
+    monkeypatch.setattr(Coordinator, "_own", own_late)
+    s = shop(valkey, lock_expiry=10)
+    async with working(s.app):
+        assert await s.account.ask("ada", Total(), timeout=10) == 0
+        assert await s.account.ask("ada", Paid(key="ada"), timeout=1.5) == 1
 
 
 async def test_an_actor_that_asks_itself_waits_in_vain_and_asks_others(valkey: Server) -> None:

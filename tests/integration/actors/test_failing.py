@@ -1,15 +1,20 @@
 """Handlers of actors that fail, hang, exit or are interrupted: what is tried again, what waits for it, and what does not."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from runnel import Actor, ActorFailed, App, ExceptionPolicy, Record, Retry, RetryLater, Stream
+from runnel import Actor, ActorFailed, App, ExceptionPolicy, Record, Retry, RetryLater, Stream, handles
+from runnel.entity.lane import Lane
 from runnel.errors import HandlerFailed, TimedOut
-from tests.integration.actors.support import Step, all_done, details, held, make_app, steps, working
+from runnel.roles import runners
+from runnel.roles.runners import Runners
+from runnel.worker import Worker
+from tests.integration.actors.support import Step, all_done, details, held, make_app, restarts, steps, working
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -32,13 +37,6 @@ def actor_of(app: App, stream: Stream[Step], handle: Callable[[Step], Any], **op
 
     found: type[Actor[Step, Seen]] = app.actor(stream, name="till", **options)(Till)
     return found
-
-
-def restarts(worker: Any) -> int:
-    def of(snapshot: Any) -> int:
-        return int(snapshot.restarts + sum(map(of, snapshot.children)))
-
-    return of(worker.snapshot())
 
 
 def remembered(server: Server, stream: Stream[Step], key: str) -> str:
@@ -87,6 +85,121 @@ async def test_a_handler_that_cancels_its_own_task_is_not_missed(valkey: Server,
         await stream.send(*steps("ab", range(3)))
         await all_done(valkey, stream, "till")
     assert remembered(valkey, stream, "a") == remembered(valkey, stream, "b") == '{"numbers":"0 1 2 "}'
+
+
+async def test_a_failure_that_stops_the_worker_does_not_wait_for_the_next_handler(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose runner goes on at once, without a turn of the event loop."""
+    app, stream = make_app(valkey)
+    monkeypatch.setattr(runners, "BREATH", 60.0)
+    held_up = asyncio.Event()
+
+    async def handle(step: Step) -> None:
+        if step.do == "fail":
+            raise ValueError("no change")
+        if step.do == "hold":
+            held_up.set()
+            await asyncio.sleep(30)
+
+    actor_of(app, stream, handle, key_concurrency=1, exception_policy="halt", grace_period=0.1)
+    await stream.send(*(Step(key=f"k{do}", do=do) for do in ("", "fail", "hold")))
+    worker = Worker(app)
+    running = asyncio.create_task(worker.run())
+    try:
+        with pytest.raises(HandlerFailed):
+            await asyncio.wait_for(running, 5)
+        assert held_up.is_set()
+    finally:
+        worker.stop()
+        await app.close()
+
+
+async def test_runners_of_an_incarnation_that_was_interrupted_begin_nothing_more(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that takes up what was done wakes them until the next incarnation is there: they would run its events, too."""
+    app, stream = make_app(valkey)
+    ended, cancelled, end = list[Runners](), list[int](), Runners.end
+
+    def noted(these: Runners) -> None:
+        end(these)
+        ended.append(these)
+
+    async def handle(step: Step) -> None:
+        if not cancelled:
+            cancelled.append(step.number)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Runners, "end", noted)
+    actor_of(app, stream, handle, key_concurrency=4)
+    async with working(app) as worker:
+        await stream.send(*steps("abc", range(3)))
+        await all_done(valkey, stream, "till")
+        assert restarts(worker) == 1
+        old = ended[0]
+        begun = old._begun
+        old.lanes.waiting.append((Lane(b"a"), (b"1-0", [])))
+        old.wake()
+        assert old._begun == begun
+    assert remembered(valkey, stream, "a") == '{"numbers":"0 1 2 "}'
+
+
+@pytest.mark.parametrize("hook", ["on_start", "first", "second", "on_reminder", "heed"])
+async def test_a_handler_that_swallows_its_interruption_leaves_no_trace(valkey: Server, hook: str) -> None:
+    """It has failed, even if it comes back as if nothing had happened: what it did must not be committed, nor emitted."""
+    app, stream = make_app(valkey)
+    others = app.stream("others", record=Step, partition_by="key", partition_count=1)
+    slow = {hook: 1}
+
+    class Heed(Record):
+        pass
+
+    async def linger(here: str) -> None:
+        if slow.pop(here, 0):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+
+    @app.actor(stream, name="till", timeout=0.1, retry=Retry(attempts=2, backoff=0), exception_policy=ExceptionPolicy.IGNORE)
+    class Till(Actor[Step, Seen]):
+        async def on_start(self) -> None:
+            await linger("on_start")
+
+        async def did(self, what: str) -> str:
+            self.state.numbers += what
+            self.emit(others, Step(key=what))
+            await linger(what)
+            return self.state.numbers
+
+        async def receive(self, step: Step) -> None:
+            await self.did(step.do)
+            if step.do == "second":
+                self.remind("again", after=0)
+
+        async def on_reminder(self, name: str) -> None:
+            await self.did("on_reminder")
+
+        @handles(Heed)
+        async def heed(self, message: Heed) -> str:
+            return await self.did("heed")
+
+    async with working(app) as worker:
+        await stream.send(Step(key="a", do="first"), Step(key="a", do="second"))
+        await wait_until(lambda: "on_reminder" in remembered(valkey, stream, "a"), 10, "the reminder has come")
+        await all_done(valkey, stream, "till")
+        if hook == "heed":
+            with pytest.raises(TimedOut):
+                await Till.ask("a", Heed(), timeout=5)
+        assert await Till.ask("a", Heed(), timeout=5) == "firstsecondon_reminderheed"
+        emitted = others.partitions[0].log.decode()
+        with valkey.client() as redis:
+            await wait_until(lambda: redis.xlen(emitted) >= 4, 10, "what was emitted has arrived")
+            assert redis.xlen(emitted) == 4
+        assert restarts(worker) == 0
+    assert not slow
 
 
 async def test_a_thread_that_takes_too_long_is_waited_for_before_its_key_goes_on(valkey: Server) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from runnel import Actor, CircuitBreaker, Reject, RetryLater
 from runnel.roles.keyed import KeyedPartition
-from tests.integration.actors.support import Step, all_done, details, held, make_app, steps, working
-from tests.integration.actors.test_failing import Seen, actor_of, remembered, restarts
+from tests.integration.actors.support import Step, all_done, details, held, make_app, restarts, steps, working
+from tests.integration.actors.test_failing import Seen, actor_of, remembered
 from tests.servers import Server
 from tests.support import wait_until
 

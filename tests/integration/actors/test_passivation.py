@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from runnel import Actor, App, Record, Stream
+from runnel import Actor, App, ExceptionPolicy, Record, Stream
+from runnel.roles import keyed
 from runnel.roles.committer import Committer
 from runnel.roles.passivation import pace
-from tests.integration.actors.support import Step, all_done, details, held, make_app, steps, working
+from runnel.roles.runners import Runners
+from tests.integration.actors.support import Step, all_done, details, held, make_app, restarts, steps, working
 from tests.servers import Server
 from tests.support import wait_until
 
@@ -68,6 +70,45 @@ async def test_actors_of_idle_keys_go_in_order_and_come_again_with_their_state(v
         await all_done(valkey, stream, "Account")
     assert held(valkey, stream, "Account").states == {"a": '{"done":4}', "b": '{"done":3}'}
     assert theatre.off[2:] == ["a"], "the worker stops in order"
+
+
+async def test_many_that_are_gone_at_once_leave_the_reader_its_room(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the partition is busy with something else, and cannot hear of them."""
+    app, stream = make_app(valkey)
+    theatre, hold, quiets = Theatre(go=asyncio.Event()), asyncio.Event(), list[Runners]()
+    quiet = Runners.quiet
+
+    class Busy(theatre.declare(app, stream, name="other")):  # type: ignore[misc]
+        async def receive(self, step: Step) -> None:
+            await super().receive(step)
+            if step.do == "hold":
+                await hold.wait()
+
+    async def noted(runners: Runners, within: float | None = None) -> None:
+        quiets.append(runners)
+        await quiet(runners, within)
+
+    app.actor(stream, max_active=1, key_concurrency=4, exception_policy=ExceptionPolicy.PARK)(Busy)
+    monkeypatch.setattr(keyed, "LOOK", 0.02)
+    async with working(app) as worker:
+        await stream.send(Step(key="busy", do="hold"))
+        for number in range(30):
+            await stream.send(Step(key=f"k{number}"))
+            await wait_until(lambda: f"k{number}" in held(valkey, stream, "Busy").states)  # noqa: B023 - at once
+        assert not theatre.off
+        monkeypatch.setattr(Runners, "quiet", noted)
+        with valkey.client() as redis:
+            redis.hincrby(stream.partitions[0].slot("Busy").decode(), "operated", 1)
+        await wait_until(lambda: quiets, what="the partition waits until the busy one is done")
+        assert theatre.go is not None
+        theatre.go.set()
+        await wait_until(lambda: len(theatre.off) >= 28)
+        await stream.send(Step(key="last"))
+        await asyncio.sleep(0.1)  # it is read
+        hold.set()
+        await wait_until(lambda: "last" in held(valkey, stream, "Busy").states)
+        await all_done(valkey, stream, "Busy")
+        assert restarts(worker) == 0
 
 
 async def test_a_key_that_has_events_is_not_idle_however_long_they_take(valkey: Server) -> None:
