@@ -230,5 +230,6 @@ async def test_the_view_of_run_and_a_server_that_comes_back(tmux: Tmux) -> None:
     await run.does("n", "nothing done")
     run.press("q", "y")
     await run.shows("seen: [0-9,]+ events done", PROMPT)
+    assert "gone without notice" not in run.screen, "the server has closed the connection over which it takes its leave"
     await top.shows("0 workers, leader nobody")
     await top.does("1", "no worker runs")
