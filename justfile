@@ -45,3 +45,7 @@ docs:
 # an example that feeds itself, in the live view, on the embedded server
 demo:
     {{bin}}runnel run examples.shop:app
+
+# the pictures of the live view in docs/pictures, from a small real run
+pictures:
+    {{bin}}python docs/pictures/draw.py

@@ -18,12 +18,14 @@ def add_to(app: typer.Typer) -> None:
 def top(target: AppTarget, once: Once = False, json: Json = False, redis_url: RedisUrl = None) -> None:
     """Show an app's workers, actors, partitions, keys, timers and failures, live. Runs no worker; ? shows the keys."""
     import asyncio
+    import os
     import sys
 
     from runnel.app import App
 
     found = find(target, App, redis_url, looks=True)
-    if once or json or not sys.stdout.isatty():
+    is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if once or json or not is_terminal:
         from runnel.view.top import once as print_once
 
         asyncio.run(print_once(found, json=json))

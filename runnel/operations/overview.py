@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from runnel.app import App
-from runnel.errors import RunnelError, StoreError
+from runnel.errors import RunnelError, StoreError, StoreRefused
 from runnel.operations.status import Status, read_status
 from runnel.store.keys import AppKeys
 from runnel.store.link import Link
 from runnel.telemetry.report import Report
+
+MOST_PARKED, MOST_PARTITIONS = 20, 32
+"""Of how many parked keys it tells, of a partition, and of how many partitions: a look costs the same whatever is parked."""
 
 LIVES = 10.0
 """Seconds for which a report can be read: how much of it is left tells how old it is."""
@@ -35,6 +38,16 @@ class Server:
 
 
 @frozen(kw_only=True)
+class ParkedKey:
+    """A key whose events wait, since one of them failed."""
+
+    processor: str
+    partition: int
+    key: str
+    events: int
+
+
+@frozen(kw_only=True)
 class Overview:
     """An app at about one moment."""
 
@@ -44,6 +57,8 @@ class Overview:
     """By worker: what it said last. A worker without one is of another version, or has just begun."""
     ages: Mapping[str, float] = field(factory=dict)
     """By worker: how many seconds old that is."""
+    parked: tuple[ParkedKey, ...] = ()
+    """Keys that are parked: some, of some partitions, where there are many."""
 
 
 async def read_overview(app: App, link: Link) -> Overview:
@@ -58,8 +73,33 @@ async def read_overview(app: App, link: Link) -> Overview:
         StoreError: The server cannot be reached, or refuses.
     """
     status = await read_status(app, link)
+    alive = tuple(each for each in status.workers if each.left > 0)  # where no worker runs, nobody strikes out the dead
+    status = evolve(status, workers=alive)
     reports, ages = await _reports(app.keys, link, [worker.worker for worker in status.workers])
-    return Overview(status=status, server=await _server(link), reports=reports, ages=ages)
+    parked = await _parked(app, link, status)
+    return Overview(status=status, server=await _server(link), reports=reports, ages=ages, parked=parked)
+
+
+async def _parked(app: App, link: Link, status: Status) -> tuple[ParkedKey, ...]:
+    places = [
+        (each.processor, partition.partition)
+        for each in status.processors
+        for partition in each.partitions
+        if partition.parked_keys
+    ]
+    found = []
+    for processor, number in places[:MOST_PARTITIONS]:
+        keys = app.processors[processor].stream.partitions[number]
+        try:
+            _, flat = await link.command("HSCAN", keys.parked_keys(processor), 0, "COUNT", MOST_PARKED)
+        except StoreRefused:
+            return ()  # this user may not ask
+        pairs = [*zip(flat[::2], flat[1::2], strict=True)][:MOST_PARKED]
+        found += [
+            ParkedKey(processor=processor, partition=number, key=key.decode("utf-8", "surrogateescape"), events=int(count))
+            for key, count in pairs
+        ]
+    return tuple(found)
 
 
 async def _reports(
@@ -109,6 +149,7 @@ def as_json(overview: Overview) -> str:
         "server": {"url": status.server, **asdict(overview.server)},
         "lag": status.lag,
         "oldest_age": status.oldest_age,
+        "parked_keys": [{**asdict(each), "key": printable(each.key)} for each in overview.parked],
         "workers": [
             {**asdict(worker), "age": overview.ages.get(worker.worker), "report": _plain(overview, worker.worker)}
             for worker in status.workers
@@ -119,6 +160,11 @@ def as_json(overview: Overview) -> str:
         ],
     }
     return orjson.dumps(document).decode()
+
+
+def printable(text: str) -> str:
+    """A text that any terminal and any JSON takes: bytes that are no UTF-8 are told in escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _plain(overview: Overview, worker: str) -> Any:

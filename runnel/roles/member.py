@@ -175,8 +175,9 @@ class Member(Actor[MemberMessage]):
 
     async def on_stop(self) -> None:
         await self.heart.stop()
+        leave = membership.leave(self.app, self.worker, self.candidacy)
         try:
-            await self.link.call(membership.leave(self.app, self.worker, self.candidacy), timeout=2)
+            await self.link.call(leave, timeout=2, patience=0.5)  # a server that was started again has closed the connection
         except StoreError as error:
             log.warning("the worker is gone without notice, others find out by themselves", extra={"error": str(error)})
         await self.link.close()

@@ -2,10 +2,14 @@
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, RunnelError
-from runnel.operations import kept, release
+from runnel.operations import kept, pause, release
+from runnel.operations.restart import restart
 from runnel.processor import Processor
 from runnel.view.pages.page import Target
 from runnel.view.screen import Act, named
+
+PATIENCE = 5.0
+"""Seconds to wait for an owner to do what it is told; it does it all the same if it takes longer."""
 
 
 async def perform(app: App, act: Act) -> str:
@@ -22,11 +26,28 @@ async def _perform(app: App, what: str, target: Target) -> str:
         raise ConfigurationError(f"the app has no processor {target.processor!r} here")
     numbers = () if target.partition is None else (target.partition,)
     match what:
-        case "release":
-            return await _release(app, processor, target)
+        case "pause":
+            return await _pause(app, processor, numbers, target)
         case "resume":
             return await _resume(app, processor, numbers, target)
-    raise ConfigurationError(f"{what} is not there yet")
+        case "restart":
+            return await _restart(app, processor, numbers, target)
+        case "release":
+            return await _release(app, processor, target)
+    raise ConfigurationError(f"there is no such action: {what}")
+
+
+async def _pause(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:
+    await pause.pause(app, processor, numbers, reason="from the live view")
+    owned = await pause.let_go(app, processor, numbers, patience=PATIENCE)
+    return f"paused {named(target)}" + (": events under way are being finished" if owned else "")
+
+
+async def _restart(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:
+    if not (await pause.make_plan(app, processor, numbers)).owned:
+        return f"no worker runs {named(target)}"
+    waiting = await restart(app, processor, numbers, patience=PATIENCE)
+    return f"restart of {named(target)} is ordered: its event is under way" if waiting else f"restarted {named(target)}"
 
 
 async def _release(app: App, processor: Processor, target: Target) -> str:
@@ -39,6 +60,10 @@ async def _release(app: App, processor: Processor, target: Target) -> str:
 
 
 async def _resume(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:
+    """Let go on what was paused; else what was quarantined: it would not run again for its being paused as well."""
+    if (await pause.make_plan(app, processor, numbers)).paused:
+        await pause.resume(app, processor, numbers)
+        return f"resumed {named(target)}"
     plan = await release.make_plan(app, processor, numbers)
     if plan.stopped:
         await release.carry_out(app, processor, plan)

@@ -5,6 +5,7 @@ A terminal that is none, or belongs to a job in the background, gives no keys; n
 
 import asyncio
 import os
+import signal
 import sys
 import termios
 import tty
@@ -78,17 +79,30 @@ class Keyboard:
     _fd: int = -1
 
     async def __aenter__(self) -> "Keyboard":
-        if self._can_be_read():
-            self._saved = termios.tcgetattr(self._fd)
-            tty.setcbreak(self._fd, termios.TCSADRAIN)
-            asyncio.get_running_loop().add_reader(self._fd, self._read)
+        self.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.close()
 
+    def open(self) -> None:
+        """Read keys from now on, while this process is in the foreground of its terminal.
+
+        `fg` sends SIGCONT: the process was stopped by Ctrl-Z, or ran in the background, and the shell has set the terminal
+        as it likes it.
+        """
+        if self._is_terminal():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, self.open)
+        if self._can_be_read():
+            if self._saved is None:
+                self._saved = termios.tcgetattr(self._fd)
+            tty.setcbreak(self._fd, termios.TCSADRAIN)
+            asyncio.get_running_loop().add_reader(self._fd, self._read)
+
     def close(self) -> None:
         """Leave the terminal as it was; harmless when called again."""
+        if self._is_terminal():
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGCONT)
         if self._saved is not None:
             asyncio.get_running_loop().remove_reader(self._fd)
             self.restore()
@@ -102,14 +116,23 @@ class Keyboard:
         except (termios.error, OSError):
             pass  # the terminal is gone
 
-    def _can_be_read(self) -> bool:
+    def _is_terminal(self) -> bool:
         try:
             self._fd = self.stream.fileno()
-            return os.isatty(self._fd) and os.getpgrp() == os.tcgetpgrp(self._fd)
+            return os.isatty(self._fd)
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    def _can_be_read(self) -> bool:
+        try:
+            return self._is_terminal() and os.getpgrp() == os.tcgetpgrp(self._fd)
         except (OSError, ValueError, AttributeError):
             return False
 
     def _read(self) -> None:
+        if not self._can_be_read():  # in the background a read stops the whole process; `fg` sends SIGCONT
+            asyncio.get_running_loop().remove_reader(self._fd)
+            return
         try:
             data = os.read(self._fd, 1024)
         except OSError:

@@ -22,9 +22,9 @@ from runnel.view.actions import perform
 from runnel.view.keyboard import Keyboard
 from runnel.view.meter import Meter
 from runnel.view.model import Model
-from runnel.view.output import Output, Written
+from runnel.view.output import Output, Written, terminal
 from runnel.view.pages.page import Row
-from runnel.view.picture import picture
+from runnel.view.picture import safely
 from runnel.view.screen import Act, Quit, Screen
 from runnel.view.watch import Watch, cancelled
 from runnel.worker import Worker
@@ -43,7 +43,7 @@ class LiveView:
     """Shows a worker's app while the `async with` lasts; what is printed and logged meanwhile appears above."""
 
     worker: Worker
-    console: Console = field(factory=lambda: Console(file=sys.stdout))  # the real one, which is replaced meanwhile
+    console: Console = field(factory=terminal)  # the real one, which is replaced meanwhile
     screen: Screen = field(factory=lambda: Screen(stops="stop this worker, in order"))
     model: Model = field(factory=Model)
     _meter: Meter = field(factory=Meter)
@@ -136,8 +136,8 @@ class LiveView:
 
     def _put_together(self) -> RenderableType:
         size = self.console.size
-        self._rows = self.screen.chosen([*self.screen.current.rows(self.model)])
-        return picture(self.screen, self.model, size.width, max(8, size.height - 1), self._rows)
+        self._rows, drawn = safely(self.screen, self.model, size.width, max(8, size.height - 1))
+        return drawn
 
     # ── keys ──
 

@@ -4,11 +4,19 @@ Drawing the view anew for every line would cost a worker more than its events do
 """
 
 import io
+import os
+import sys
 import threading
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
+
+
+def terminal() -> Console:
+    """The real one, whatever `sys.stdout` becomes. It is as wide as it is: COLUMNS, where a shell exports it, gets old."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return Console(file=sys.stdout, _environ=environment)
 
 
 class Output(io.TextIOBase):

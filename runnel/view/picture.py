@@ -21,6 +21,8 @@ GAP = 2
 LEAST = 12
 """A column that would have to be narrower than this, and than it needs, is left out."""
 
+ANSWERS = "  y / n"
+
 MARK = "› "
 """Before the selected row: it must be seen without colours, too."""
 
@@ -34,15 +36,34 @@ def picture(screen: Screen, model: Model, width: int, height: int, rows: Sequenc
     elif model.overview is None:
         lines = [Text(model.problem or "asking the server …", style="red" if model.problem else "dim")]
     else:
-        found = screen.chosen([*screen.current.rows(model)] if rows is None else rows)
+        found = screen.chosen([*screen.current.rows(model)]) if rows is None else rows
         at = screen.place(found, max(1, body - 1))
-        if screen.mode == "detail" and found and found[at].detail:
-            lines = _scrolled([_pair(name, str(value), 18) for name, value in found[at].detail], screen, body)
+        detail = found[at].whole().detail if screen.mode == "detail" and found else ()
+        if detail:
+            lines = _scrolled([_pair(name, str(value), 18) for name, value in detail], screen, body)
         else:
             lines = _list(screen, found, width, body)
+    lines = [*head, tabs(screen, width), *lines, footer(screen, model, width)]
     for line in lines:
-        line.truncate(width, overflow="ellipsis")
-    return Group(*head, tabs(screen, width), *lines, footer(screen, model, width))
+        clean(line).truncate(width, overflow="ellipsis")
+    return Group(*lines)
+
+
+def safely(screen: Screen, model: Model, width: int, height: int) -> tuple[list[Row], RenderableType]:
+    """The rows that are shown, and everything. Should that fail, why: a view that is wrong must not stop a worker."""
+    try:
+        rows = screen.chosen([*screen.current.rows(model)])
+        return rows, picture(screen, model, width, height, rows)
+    except Exception as error:
+        text = Text(f"this page cannot be shown: {type(error).__name__}: {error}", style="red")
+        return [], Group(tabs(screen, width), clean(text))
+
+
+def clean(text: Text) -> Text:
+    """Without what a terminal would obey: keys and errors come from users, who may have put anything into them."""
+    if not text.plain.isprintable():
+        text.plain = "".join(character if character.isprintable() else "·" for character in text.plain)
+    return text
 
 
 # ── the parts ──
@@ -103,7 +124,10 @@ def tabs(screen: Screen, width: int) -> Text:
 def footer(screen: Screen, model: Model, width: int) -> Text:
     """What is asked, what was done, or what the keys are."""
     if screen.mode == "confirm":
-        line = Text(f"{screen.question}?  y / n", style="bold yellow")
+        question = Text(f"{screen.question}?")
+        question.truncate(max(1, width - len(ANSWERS)), overflow="ellipsis")
+        line = question.append(ANSWERS)
+        line.style = "bold yellow"
     elif screen.notice:
         line = Text(screen.notice, style="bold")
     elif model.problem and model.overview is not None:
@@ -122,7 +146,7 @@ def _list(screen: Screen, rows: Sequence[Row], width: int, height: int) -> list[
     page, here = screen.current, screen.here
     if not rows:
         return [Text(f"no row holds {here.filter!r}" if here.filter else page.empty, style="dim")]
-    seen = rows[here.top : here.top + max(1, height - 1)]
+    seen = [row.whole() for row in rows[here.top : here.top + max(1, height - 1)]]
     return _columns(page, seen, rows, screen, width)[-height:]
 
 
@@ -175,6 +199,6 @@ def static(model: Model, pages: Sequence[Page] = PAGES) -> RenderableType:
             table.add_column(column.name, justify=column.justify, no_wrap=True)
         rows = [*page.rows(model)]
         for row in rows:
-            table.add_row(*row.cells)
+            table.add_row(*map(clean, row.whole().cells))
         found += [Text(), Text(page.name, style="bold"), table if rows else Text(page.empty, style="dim")]
     return Group(*found)

@@ -15,10 +15,10 @@ INTERVALS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between two pictures: + and - go through these."""
 
 ACTIONS: dict[str, tuple[str, str]] = {
-    "P": ("pause", "pause {what}: what runs finishes, nothing more begins until it is resumed"),
+    "P": ("pause", "pause {what} until it is resumed"),
     "U": ("resume", "resume {what}"),
-    "R": ("restart", "restart the actor of {what}: the event under way may run again"),
-    "L": ("release", "release what is parked of {what}: it runs again, in order"),
+    "R": ("restart", "restart {what}: its event may run again"),
+    "L": ("release", "release what is parked of {what}"),
 }
 
 Mode = Literal["list", "detail", "filter", "help", "confirm"]
@@ -98,7 +98,7 @@ class Screen:
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that pass the filter, sorted."""
         here, wanted = self.here, self.here.filter.lower()
-        found = [row for row in rows if wanted in " ".join(cell.plain for cell in row.cells).lower()] if wanted else [*rows]
+        found = [row for row in rows if not wanted or wanted in " ".join(cell.plain for cell in row.whole().cells).lower()]
         column = here.sort
         if column is not None and all(row.order for row in found):
             found.sort(key=lambda row: row.order[column], reverse=here.falling)
@@ -140,7 +140,7 @@ class Screen:
         elif by := _steps(key, height):
             self._step(by, rows)
         elif key == "enter":
-            if rows and rows[here.at].detail:
+            if rows and rows[here.at].whole().detail:
                 self.mode, self.scroll = "detail", 0
         elif key == "esc":
             here.filter = ""
@@ -178,11 +178,15 @@ class Screen:
         here = self.here
         if not rows or not rows[0].order:
             self.notice = "this page has an order of its own"
-        elif key == "O":
+            return
+        if key == "O":
             here.falling = not here.falling
         else:
             here.sort = (0 if here.sort is None else here.sort + 1) % len(rows[0].order)
             here.falling = bool(self.current.columns[here.sort].justify == "right")
+        if here.sort is not None:  # the column may not be in sight
+            name = self.current.columns[here.sort].name or "error"
+            self.notice = f"sorted by {name}, {'falling' if here.falling else 'rising'}"
 
     def _ask(self, key: str, rows: Sequence[Row]) -> None:
         what = ACTIONS[key][0]

@@ -14,9 +14,24 @@ from runnel.view.pages.page import Page, Row, Target, left, right
 
 def keys(model: Model) -> Iterable[Row]:
     """Those with most events in hand, and those that are parked."""
-    for report in model.reports:
-        for each in report.keys:
-            yield _key(report.worker, each)
+    found = {(key.processor, key.partition, key.key): (worker, key) for worker, key in _said(model)}
+    for parked in () if model.overview is None else model.overview.parked:
+        place = (parked.processor, parked.partition, parked.key)
+        worker, known = found.get(place, ("", None))
+        failures = 0 if known is None else known.failures
+        found[place] = worker, KeyReport(
+            processor=parked.processor,
+            partition=parked.partition,
+            key=parked.key,
+            state="parked",
+            waiting=parked.events,
+            failures=failures,
+        )
+    return (_key(worker, key) for worker, key in found.values())
+
+
+def _said(model: Model) -> Iterable[tuple[str, KeyReport]]:
+    return ((report.worker, key) for report in model.reports for key in report.keys)
 
 
 def _key(worker: str, key: KeyReport) -> Row:
@@ -36,7 +51,7 @@ def _key(worker: str, key: KeyReport) -> Row:
         detail=(
             ("key", key.key),
             ("state", key.state),
-            ("events in hand", str(key.waiting)),
+            ("parked events" if key.state == "parked" else "events in hand", str(key.waiting)),
             ("failures of the event under way", str(key.failures)),
             ("partition", place),
             ("worker", worker),

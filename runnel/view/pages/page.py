@@ -30,13 +30,19 @@ class Row:
         order: What it is sorted by, one a column; a page whose rows have none keeps its order.
         target: What actions on it are about.
         detail: What Enter shows: names and values.
+        make: Makes the whole row, where there may be thousands and only those in sight are written out; None: this is it.
     """
 
     id: str
-    cells: tuple[Text, ...]
+    cells: tuple[Text, ...] = ()
     order: tuple[Any, ...] = ()
     target: Target = field(factory=Target)
     detail: tuple[tuple[str, Any], ...] = ()
+    make: "Callable[[], Row] | None" = None
+
+    def whole(self) -> "Row":
+        """With its cells and its detail."""
+        return self if self.make is None else self.make()
 
 
 @frozen

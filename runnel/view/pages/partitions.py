@@ -1,6 +1,7 @@
 """The partitions of all processors: who owns them, how far they are, and how fast they get along."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from rich.text import Text
 
@@ -20,6 +21,8 @@ def standing(processor: ProcessorStatus, partition: PartitionStatus, report: Par
     """What a partition is at."""
     if partition.stopped is not None:
         return "quarantined"
+    if partition.paused is not None:
+        return "paused" if partition.owner is None else "draining"
     if partition.owner is None:
         return "unowned"
     return "running" if report is None else report.state
@@ -28,10 +31,42 @@ def standing(processor: ProcessorStatus, partition: PartitionStatus, report: Par
 def _row(processor: ProcessorStatus, partition: PartitionStatus, report: PartitionReport | None) -> Row:
     state = standing(processor, partition, report)
     rate = 0.0 if report is None else report.rate
-    drained = partition.lag / rate if rate and partition.lag else None
+    return Row(
+        id=f"{processor.processor}/{partition.partition}",
+        make=partial(_whole, processor, partition, report, state),
+        order=(
+            (processor.processor, partition.partition),
+            state,
+            partition.lag,
+            partition.oldest_age or 0.0,
+            rate,
+            _drained(partition, rate) or 0.0,
+            0.0 if report is None else report.p99 or 0.0,
+            partition.parked,
+            partition.dead,
+            partition.owner or "-",
+            partition.epoch,
+            partition.lease_left,
+            partition.cursor or "",
+            _error(partition, report) or "",
+        ),
+        target=Target(processor=processor.processor, partition=partition.partition, worker=partition.owner),
+    )
+
+
+def _drained(partition: PartitionStatus, rate: float) -> float | None:
+    return partition.lag / rate if rate and partition.lag else None
+
+
+def _error(partition: PartitionStatus, report: PartitionReport | None) -> str | None:
+    return partition.stopped or (None if report is None else report.error)
+
+
+def _whole(processor: ProcessorStatus, partition: PartitionStatus, report: PartitionReport | None, state: str) -> Row:
+    rate = 0.0 if report is None else report.rate
+    drained, error = _drained(partition, rate), _error(partition, report)
     owner = partition.owner or "-"
     p99 = None if report is None else report.p99
-    error = partition.stopped or (None if report is None else report.error)
     name = f"{processor.processor}/{partition.partition}"
     return Row(
         id=name,
@@ -51,23 +86,6 @@ def _row(processor: ProcessorStatus, partition: PartitionStatus, report: Partiti
             Text(partition.cursor or "-", style="dim"),
             words.error(error),
         ),
-        order=(
-            (processor.processor, partition.partition),
-            state,
-            partition.lag,
-            partition.oldest_age or 0.0,
-            rate,
-            drained or 0.0,
-            p99 or 0.0,
-            partition.parked,
-            partition.dead,
-            owner,
-            partition.epoch,
-            partition.lease_left,
-            partition.cursor or "",
-            error or "",
-        ),
-        target=Target(processor=processor.processor, partition=partition.partition, worker=partition.owner),
         detail=(
             ("processor", processor.processor),
             ("stream", processor.stream),
@@ -88,9 +106,17 @@ def _row(processor: ProcessorStatus, partition: PartitionStatus, report: Partiti
             ("workers lost at its next event", str(partition.crashes)),
             ("runs alone", partition.suspect or "-"),
             ("quarantined", partition.stopped or "no"),
+            ("paused", _paused(partition)),
             ("last error", error or "-"),
         ),
     )
+
+
+def _paused(partition: PartitionStatus) -> str:
+    paused = partition.paused
+    if paused is None:
+        return "no"
+    return f"since {words.clock(paused.since)} by {paused.by}" + (f": {paused.reason}" if paused.reason else "")
 
 
 PARTITIONS = Page(

@@ -1,131 +1,19 @@
 """What keys do, and what is drawn of it, on terminals of several sizes."""
 
-from typing import Any
 
 import pytest
 from attrs import evolve
 from rich.console import Console
 
-from runnel.operations.overview import Overview, Server, as_json
-from runnel.operations.status import PartitionStatus, ProcessorStatus, Status, WorkerStatus
-from runnel.telemetry.report import (
-    ActorReport,
-    FailureReport,
-    Happening,
-    JobReport,
-    KeyReport,
-    PartitionReport,
-    ProcessorReport,
-    Report,
-)
+from runnel.operations.overview import as_json
 from runnel.view.model import Model
 from runnel.view.pages import PAGES
 from runnel.view.pages.page import Row, Target
-from runnel.view.picture import picture, static
+from runnel.view.picture import static
 from runnel.view.screen import INTERVALS, Act, Mode, Quit, Screen
+from tests.unit.view.made import drawn, press, rows
 
 MODES: tuple[Mode, ...] = ("list", "detail", "help", "confirm", "filter")
-
-
-def partition(number: int, **values: Any) -> PartitionStatus:
-    known: dict[str, Any] = {
-        "partition": number,
-        "owner": "w1",
-        "epoch": 2,
-        "lease_left": 3.0,
-        "cursor": "5-0",
-        "lag": 10 * number,
-        "oldest_age": float(number) if number else None,
-        "length": 100,
-        "added": 200,
-        "parked": 0,
-        "parked_keys": 0,
-        "dead": 0,
-        "states": 0,
-        "emitted": 0,
-        "crashes": 0,
-        "suspect": None,
-        "stopped": None,
-    }
-    return PartitionStatus(**{**known, **values})
-
-
-def report(worker: str, **values: Any) -> Report:
-    return Report(
-        worker=worker,
-        uptime=61.0,
-        memory=50 * 2**20,
-        loop_lag=0.4,
-        processors=(ProcessorReport(processor="bill", stream="orders", done=7, rate=100.0, restarts=3),),
-        partitions=(PartitionReport(processor="bill", partition=1, epoch=2, state="running", rate=20.0, p99=0.0042),),
-        keys=(KeyReport(processor="bill", partition=1, key="hot", state="running", waiting=12),),
-        jobs=(JobReport(job="nightly", schedule="45 17 * * *", next=1_800_000_000.0, error="ValueError: job"),),
-        failures=(
-            FailureReport(
-                at=1_800_000_000.0,
-                processor="bill",
-                partition=1,
-                event="orders/1/9-0",
-                key="13",
-                attempt=2,
-                fate="parked",
-                error="ValueError: unlucky",
-                traceback="Traceback\n  File here",
-            ),
-        ),
-        happenings=(Happening(at=1_800_000_000.0, kind="lost", text="bill: 1 partitions lost (1)"),),
-        actors=(
-            ActorReport(depth=0, name="coordinator", kind="Coordinator", state="idle", path="worker/coordinator"),
-            ActorReport(depth=1, name="member", kind="Member", state="idle", path="worker/coordinator/member"),
-            ActorReport(depth=0, name="bill", kind="ProcessorSupervisor", state="idle", path="worker/bill"),
-            ActorReport(
-                depth=1, name="1.2", kind="Partition", state="running", path="worker/bill/1.2", mailbox=5, capacity=10
-            ),
-        ),
-        **values,
-    )
-
-
-@pytest.fixture
-def model() -> Model:
-    processor = ProcessorStatus(
-        processor="bill",
-        stream="orders",
-        partitions=(partition(0), partition(1, parked=4), partition(2, stopped="EventFailed: no"), partition(3, owner=None)),
-    )
-    worker = WorkerStatus(worker="w1", host="host", pid=7, processors=("bill",), left=3.0, leads=True)
-    other = evolve(worker, worker="w2", leads=False)
-    status = Status(app="shop", server="redis://x", workers=(worker, other), processors=(processor,))
-    overview = Overview(
-        status=status,
-        server=Server(name="Valkey", version="9.1", memory=2**20),
-        reports={"w1": report("w1")},
-        ages={"w1": 0.5},
-    )
-    made = Model()
-    made.update(overview, 100.0)
-    return made
-
-
-def rows(screen: Screen, model: Model) -> list[Row]:
-    found = screen.chosen([*screen.current.rows(model)])
-    screen.place(found, 10)
-    return found
-
-
-def press(screen: Screen, model: Model, *keys: str) -> Any:
-    effect = None
-    for key in keys:
-        effect = screen.press(key, rows(screen, model))
-    return effect
-
-
-def drawn(screen: Screen, model: Model, width: int = 140, height: int = 30) -> str:
-    console = Console(record=True, width=width, height=height, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(picture(screen, model, width, height))
-    console.file.close()
-    return console.export_text()
-
 
 # ── pictures ──
 
