@@ -43,6 +43,10 @@ def as_told(error: Exception) -> Exception:
     return error.__cause__ if isinstance(error, Undecodable) and isinstance(error.__cause__, Exception) else error
 
 
+def nothing() -> None:
+    """Where no alarm is set."""
+
+
 @define(eq=False)
 class Performer:
     """Has the actors of one partition handle their events.

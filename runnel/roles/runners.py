@@ -16,7 +16,7 @@ from runnel.clock import Clock, Timer
 from runnel.entity.declaration import Entity
 from runnel.entity.lane import Lane
 from runnel.entity.messages import asks, refusal
-from runnel.entity.performing import Performer, Undecodable, as_told
+from runnel.entity.performing import Performer, Undecodable, as_told, nothing
 from runnel.errors import RecordError
 from runnel.handling.alarm import Alarm
 from runnel.handling.breath import BREATH, breathe
@@ -30,10 +30,6 @@ from runnel.roles.lease import Lease
 from runnel.stream import TO
 
 log = logging.getLogger(__name__)
-
-
-def _nothing() -> None:
-    """No alarm is set."""
 
 
 @define(eq=False)
@@ -135,7 +131,7 @@ class Runners:
         try:
             if alarm is not None:
                 alarm.begin()
-            ended = _nothing if alarm is None else alarm.pause
+            ended = nothing if alarm is None else alarm.pause
             await self.performer.perform(lane, lane.at, ended)
             ended()
         except BaseException as error:
@@ -202,7 +198,7 @@ class Runners:
                     if has_state or actor._turn is not None:
                         keep(lane, actor)
                 else:
-                    await perform(lane, entry, _nothing if alarm is None else alarm.pause)
+                    await perform(lane, entry, nothing if alarm is None else alarm.pause)
                     if alarm is not None:
                         alarm.pause()
             except BaseException as error:
