@@ -9,6 +9,7 @@ from benchmarks.__main__ import main
 from benchmarks.result import Goal, Result
 
 
+@pytest.mark.long
 def test_benchmarks_print_a_table_and_write_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
 

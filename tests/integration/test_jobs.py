@@ -275,10 +275,10 @@ async def test_advancing_due_times_runs_what_is_due_then(valkey: Server) -> None
         await wait_until(lambda: all(next_due(worker, name) for name in ("nightly", "hourly")))
         due = datetime.fromisoformat(next_due(worker, "nightly"))
         app.due_times.advance(due.timestamp() - app.clock.time() + 1)
-        await wait_until(lambda: ran.count("nightly") == 1)
+        await wait_until(lambda: ran.count("nightly") == 1, 30)
         app.due_times.advance(24 * 3600)
-        await wait_until(lambda: ran.count("nightly") == 2)
-        await wait_until(lambda: ran.count("hourly") >= 2)
+        await wait_until(lambda: ran.count("nightly") == 2, 30)
+        await wait_until(lambda: ran.count("hourly") >= 2, 30)
 
 
 # ── stopping ──

@@ -26,7 +26,10 @@ from tests.support import wait_until
 POLICIES = pytest.mark.parametrize("policy", ["halt", "quarantine", "ignore", "dead_letter", "park"])
 STYLES = pytest.mark.parametrize("style", ["records", "events", "batches"])
 ERRORS = pytest.mark.parametrize("error", ["exception", "timeout", "undecodable"])
-PLACES = pytest.mark.parametrize("place", [0, 5, 11], ids=["first", "middle", "last"])
+LONG = pytest.mark.long
+PLACES = pytest.mark.parametrize(
+    "place", [pytest.param(0, id="first", marks=LONG), pytest.param(5, id="middle"), pytest.param(11, id="last", marks=LONG)]
+)
 
 COUNT, MORE, BATCH = 12, 4, 4
 LIMIT = 0.1
