@@ -39,7 +39,7 @@ async def begun(world: World, number: int) -> None:
 async def history(world: World) -> None:
     """An owner that has lost events in hand does not commit past those that have come under their ids."""
     await world.send(orders(0, 1, 2), ids(range(1, 4)))
-    await world.hire(hold=3)
+    await world.hire(hold=3, lock_expiry=60.0)  # however long the failover takes, it is the owner when it commits
     await world.settled()
     await world.pair.in_step()
     world.pair.sever()

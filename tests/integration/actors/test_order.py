@@ -130,6 +130,7 @@ async def test_behind_a_slow_key_so_many_events_are_done_as_may_be_marked(valkey
 async def test_plain_functions_run_in_threads_in_the_order_of_their_keys(valkey: Server) -> None:
     app, stream = make_app(valkey)
     ledger, lock, threads = Ledger(), threading.Lock(), set[int]()
+    side_by_side = threading.Event()
 
     class Seen(Record):
         numbers: tuple[int, ...] = ()
@@ -140,6 +141,9 @@ async def test_plain_functions_run_in_threads_in_the_order_of_their_keys(valkey:
             with lock:
                 ledger.begin(step.key)
                 threads.add(threading.get_ident())
+                if ledger.most == 4:
+                    side_by_side.set()
+            assert side_by_side.wait(20)
             time.sleep(0.0005)
             self.state.numbers += (step.number,)
             with lock:
