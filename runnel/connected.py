@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from collections.abc import Mapping
 from typing import Any, Self
 
 import orjson
@@ -158,6 +159,11 @@ class Connected:
             store = session.store
             session.asker = Asker(producer, store.link(), store.link(), self.clock)
         return session.asker
+
+    def sent(self) -> Mapping[str, int]:
+        """By stream: how many events the running loop has sent, for monitoring."""
+        producer = self._session().producer
+        return {} if producer is None else producer.sent()
 
     async def looker(self) -> Looker:
         """What looks at states in the running loop.

@@ -10,7 +10,7 @@ meanwhile leaves its append behind, to be sent again, under the same sequence, b
 import asyncio
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from shlex import quote
 from typing import Literal
@@ -84,6 +84,8 @@ class Lane:
     sequence: int = 0
     one_by_one: bool = False
     blocked: StreamFull | None = None
+    appended: int = 0
+    """Entries that are in the log for sure."""
 
     def next_append(self) -> _Append | None:
         """What to send now: what was not answered yet, or else as many waiting parts of one shape as go together."""
@@ -136,6 +138,7 @@ class Lane:
         match answer:
             case Appended(first, dropped):
                 self.one_by_one = False
+                self.appended += sum(part.entries for part in append.parts)
                 self._tell_ids(append.parts, first)
                 if dropped:
                     log.warning("unprocessed events dropped", extra=self._fields(dropped=dropped))
@@ -216,6 +219,13 @@ class Producer:
         self._name = secrets.token_hex(8)
         self._lanes: dict[tuple[PartitionKeys, int, Overflow], Lane] = {}
         self._turn = asyncio.Lock()
+
+    def sent(self) -> Counter[str]:
+        """By stream: how many events are in the log that were sent here."""
+        found: Counter[str] = Counter()
+        for lane in self._lanes.values():
+            found[lane.keys.stream] += lane.appended
+        return found
 
     def lane(self, keys: PartitionKeys, cap: int, overflow: Overflow) -> Lane:
         """The lane of a partition. Two streams over the same partition may differ in options: each is a producer."""

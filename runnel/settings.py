@@ -71,6 +71,11 @@ def _one_of(*choices: str) -> Validator:
     return check
 
 
+def _port(settings: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    if value is not None and not 0 <= whole(value) <= 65_535:
+        raise ConfigurationError(f"{attribute.name} must be a port, 0 to 65535, not {value!r}")
+
+
 def _lower(text: str) -> str:
     return text.lower()
 
@@ -109,6 +114,14 @@ class Settings:
     """A glob of modules that the worker imports at its start, below the current folder."""
     send_timeout: float = field(default=30.0, converter=seconds, validator=_positive())
     """How long `send` waits for room (overflow "block"), or for a server that is away. At most 300."""
+
+    metrics_port: int | None = field(default=None, validator=_port)
+    """For the command line: where workers serve metrics and their health. None: nowhere; 0: any port that is free."""
+    metrics_host: str = "127.0.0.1"
+    health_stalled_after: float = field(default=60.0, converter=seconds, validator=_positive())
+    """After how long a worker is not ready of which a partition has events to do, and none gets done."""
+    health_blocked_after: float = field(default=5.0, converter=seconds, validator=_positive())
+    """After how long a worker is not alive whose event loop does not turn."""
 
     default_partition_count: int = field(default=16, converter=whole, validator=_positive())
     default_partition_size: int = field(default=50_000, converter=whole, validator=_positive())
@@ -179,7 +192,8 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 
 def _from_text(attribute: "Attribute[Any]", text: str) -> Any:
-    kind = float if attribute.type == float | None else attribute.type
+    optional = {float | None: float, int | None: int}
+    kind: Any = optional.get(attribute.type, attribute.type)  # type: ignore[arg-type]
     if typing.get_origin(kind) is Literal or kind in (str, str | None, tzinfo):
         return text
     if kind in (int, float):

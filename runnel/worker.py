@@ -23,6 +23,7 @@ from runnel.roles.tree import Tree
 from runnel.signals import Received
 from runnel.store import scripts
 from runnel.store.client import Store
+from runnel.telemetry.board import Board
 from runnel.telemetry.collect import Collector
 from runnel.telemetry.diary import Diary
 from runnel.timing.hooks import hooked
@@ -39,6 +40,7 @@ class Worker:
         settle: Seconds for which no worker may come or go before partitions are assigned: workers come in bursts.
         jobs: By name, what the app's jobs are at here, once it runs.
         diary: What happened here.
+        board: What it tells of itself, once a second, to whoever reads it in this process: runnel/monitoring.
     """
 
     def __init__(self, app: App, *, settle: float = SETTLE) -> None:
@@ -46,6 +48,7 @@ class Worker:
         self.settle = settle
         self.jobs: dict[str, Progress] = {}
         self.diary = Diary(app.clock)
+        self.board = Board()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._system: ActorSystem | None = None
         self._stopping: asyncio.Event | None = None
@@ -163,6 +166,7 @@ class Worker:
                 collector=self.collector(),
                 is_draining=lambda: self.stopping,
                 halted=halted,
+                board=self.board,
             )
             scheduler, coordinator = tree.grow(system)
             log.info("worker started", extra={"worker": self.id, "processors": [p.options.name for p in processors]})

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
@@ -11,6 +11,8 @@ import typer
 from runnel.cli.failure import code
 from runnel.cli.targets import AppTarget, RedisUrl, example
 from runnel.signals import end_with, one_of_several
+
+_Context = AbstractAsyncContextManager[object]
 
 
 class LogLevel(StrEnum):
@@ -41,6 +43,20 @@ Format = Annotated[LogFormat | None, typer.Option("--log-format", help="Lines, o
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="How many worker processes.", show_default="1")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="PORT",
+        min=0,
+        max=65_535,
+        help="Serve /metrics, /health/live and /health/ready there; with --workers N there and at the next N-1 ports.",
+        show_default=False,
+    ),
+]
+MetricsHost = Annotated[
+    str | None, typer.Option("--metrics-host", metavar="ADDRESS", help="At this address.", show_default="127.0.0.1")
+]
 Tether = Annotated[str | None, typer.Option("--tether", hidden=True)]
 """How a parent starts a worker: its number, and its end of the socket pair."""
 Live = Annotated[
@@ -64,13 +80,16 @@ def run(
     redis_url: RedisUrl = None,
     log_level: Level = None,
     log_format: Format = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
 ) -> None:
     """Run an app's processors, with a live view on a terminal, until Ctrl-C."""
     if live and workers > 1:
         raise typer.BadParameter("--live shows one worker, not --workers: leave one of them out")
     if live is None:
         live = workers == 1 and _is_terminal() and log_format is not LogFormat.JSON
-    _start(_Options(target, processors, redis_url, log_level, log_format), workers, reload, live)
+    options = _Options(target, processors, redis_url, log_level, log_format, metrics_port, metrics_host)
+    _start(options, workers, reload, live)
 
 
 def worker(
@@ -81,10 +100,12 @@ def worker(
     redis_url: RedisUrl = None,
     log_level: Level = None,
     log_format: Format = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
     tether: Tether = None,
 ) -> None:
     """Run an app's processors, with plain logs, until SIGINT or SIGTERM."""
-    options = _Options(target, processors, redis_url, log_level, log_format)
+    options = _Options(target, processors, redis_url, log_level, log_format, metrics_port, metrics_host)
     if tether is not None:
         _work_in_crew(options, *map(int, tether.split(":")))
     else:
@@ -99,6 +120,8 @@ class _Options(NamedTuple):
     redis_url: str | None
     log_level: LogLevel | None
     log_format: LogFormat | None
+    metrics_port: int | None
+    metrics_host: str | None
 
     @property
     def names(self) -> Any:
@@ -114,6 +137,8 @@ class _Options(NamedTuple):
             "--redis-url": self.redis_url,
             "--log-level": self.log_level,
             "--log-format": self.log_format,
+            "--metrics-port": self.metrics_port,
+            "--metrics-host": self.metrics_host,
         }
         return [self.target, *(f"{name}={value}" for name, value in given.items() if value is not None)]
 
@@ -124,31 +149,47 @@ def _start(options: _Options, workers: int, reload: bool, live: bool) -> None:
 
         raise typer.Exit(keep_restarting([word for word in sys.argv[1:] if word != "--reload"]))
     if workers > 1:
+        last = (options.metrics_port or 0) + workers - 1
+        if last > 65_535:
+            raise typer.BadParameter(f"--metrics-port: {workers} workers need as many ports, up to {last}: begin lower")
         raise typer.Exit(_lead_crew(options, workers))
     _work(options, live)
 
 
 def _work(options: _Options, live: bool) -> None:
-    from contextlib import nullcontext
-    from functools import partial
-
     from runnel.worker import Worker
 
     work = Worker(_load(options))
-    within = nullcontext
-    if live:
+    monitors = _monitors(work)
+
+    def contexts() -> Sequence[_Context]:
+        if not live:
+            return monitors
         from runnel.view.live import LiveView
 
-        within = partial(LiveView, work)  # type: ignore[assignment]
-    work.start(options.names, within=lambda: _noted(within()))
+        return (*monitors, LiveView(work))
+
+    work.start(options.names, within=lambda: _noted(*contexts()))
+
+
+def _monitors(work: Any, number: int | None = None) -> Sequence[_Context]:
+    """What serves the worker's metrics, if that is asked for."""
+    if work.app.settings.metrics_port is None:
+        return ()
+    from runnel.monitoring.monitor import monitor_of
+
+    found = monitor_of(work, number)
+    return () if found is None else (found,)
 
 
 @asynccontextmanager
-async def _noted(context: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+async def _noted(*contexts: _Context) -> AsyncIterator[None]:
     """While the worker runs, note for later signals what they are to end the process with."""
     end_with(0)
     try:
-        async with context:
+        async with AsyncExitStack() as stack:
+            for context in contexts:
+                await stack.enter_async_context(context)
             yield
     except Exception as error:
         end_with(code(error))
@@ -162,9 +203,9 @@ def _work_in_crew(options: _Options, number: int, channel: int) -> None:
     one_of_several(number)
     app = _load(options, number)
     work = Worker(app)
-    tether = Tether(work, channel)
+    tether, monitors = Tether(work, channel), _monitors(work, number)
     log = f"{options.log_level or app.settings.log_level} {options.log_format or app.settings.log_format}"
-    work.start(options.names, within=lambda: _noted(tether), ready=lambda: tether.say(log))
+    work.start(options.names, within=lambda: _noted(tether, *monitors), ready=lambda: tether.say(log))
 
 
 def _lead_crew(options: _Options, workers: int) -> int:
@@ -201,8 +242,12 @@ def _load(options: _Options, number: int | None = None) -> Any:
     level, style = options.log_level, options.log_format
     configure(level or "info", style.value if style else "console", number)
     app = load(options.target, App)
-    if options.redis_url is not None:
-        app.override(redis_url=options.redis_url)
+    given = {
+        "redis_url": options.redis_url,
+        "metrics_port": options.metrics_port,
+        "metrics_host": options.metrics_host,
+    }
+    app.override(**{name: value for name, value in given.items() if value is not None})
     configure(level or app.settings.log_level, style.value if style else app.settings.log_format, number)
     return app
 

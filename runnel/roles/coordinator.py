@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 RETRY = 0.2
 """Seconds until partitions are asked for again from a server that is away."""
 
+FENCED = "fenced: taken by another worker, reset, or the server was restarted"
+"""Why a lease is void that the server does not know any more."""
+
 
 # ── messages ──
 
@@ -121,7 +124,7 @@ class Coordinator(Actor[CoordinatorMessage]):
             case LetGo(lease):
                 self.slots[lease.place].let_go(lease)
             case Fenced(lease):
-                self._lose(lease, "fenced: taken by another worker, reset, or the server was restarted")
+                self._lose(lease, FENCED)
             case Halt(error):
                 if not self.halted.done():
                     self.halted.set_result(error)
@@ -277,6 +280,7 @@ class Coordinator(Actor[CoordinatorMessage]):
         if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
             log.warning("partition lost", extra={**lease.log_fields, "reason": why})
             note(self.diary, "lost", [lease], f": {why}")
+            self.diary.counters["fenced"] += why == FENCED
             slot.is_void = lease.lost = True
             lease.went = "lost"
             slot.supervisor.tell_nowait(Disown(lease))

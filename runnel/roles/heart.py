@@ -83,12 +83,14 @@ class Heart:
         leases: What to renew; replaced likewise.
         report: What people may read of the worker; replaced likewise. It may be refused: nothing depends on it.
         answered_at: When the last beat that was answered was sent.
+        is_answered: Whether the last beat was answered.
     """
 
     link: BlockingLink
     clock: Clock
     interval: float
     answered_at: float = float("-inf")
+    is_answered: bool = False
     calls: Sequence[Call[Any]] = ()
     leases: Sequence[Lease] = ()
     report: Call[int] | None = None
@@ -129,6 +131,7 @@ class Heart:
             if self._stopping or not (asked or now >= due) or blocked > PATIENCE:
                 continue
             result = self._beat(now)
+            self.is_answered = isinstance(result, Beat)
             due = now + (min(self.interval, RETRY) if isinstance(result, MissedBeat) else self.interval)
             watch.call(lambda result=result: deliver(result))  # type: ignore[misc]
 

@@ -188,6 +188,7 @@ def note(diary: Diary, what: str, leases: Sequence[Lease], why: str = "") -> Non
     for name in dict.fromkeys(lease.processor.options.name for lease in leases):
         of_it = [lease for lease in leases if lease.processor.options.name == name]
         after = sum(lease.crashes > 0 for lease in of_it) if what == "acquired" else 0
+        diary.counters["takeover"] += after
         numbers = ", ".join(str(lease.keys.number) for lease in of_it[:20]) + (" ..." if len(of_it) > 20 else "")
         more = f", {after} of them after owners were lost" if after else ""
         diary.happened(what, f"{name}: {len(of_it)} partitions {what} ({numbers}){more}{why}", len(of_it))

@@ -183,7 +183,8 @@ class Member(Actor[MemberMessage]):
         await self.link.close()
 
     def statistics(self) -> dict[str, object]:
-        return {"workers": len(self.roster.members), "version": self.roster.version}
+        told = {"~wanted": dict(self.wanted), "~run": self.roster.run}  # runnel/telemetry/board.py reads these
+        return {"workers": len(self.roster.members), "version": self.roster.version, **told}
 
     # ── beating ──
 

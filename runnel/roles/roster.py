@@ -76,6 +76,11 @@ class Roster:
         """The members that run a processor, on the same stream: another version of the app may have moved it."""
         return [member for member, about in self.members.items() if about.processors.get(name) == self.streams[name]]
 
+    @property
+    def run(self) -> frozenset[str]:
+        """The processors that any member runs."""
+        return frozenset(name for about in self.members.values() for name in about.processors)
+
     def assign(self, name: str) -> Owners:
         """Who should own a processor's partitions now."""
         count, last = self.partitions[name], self.known(name).owners

@@ -5,13 +5,14 @@ It takes a picture of the tree of actors, however many events there are; nothing
 
 from collections.abc import Callable
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from runnel.actors import Actor, ActorSnapshot
 from runnel.clock import Timer
 from runnel.roles.heart import Heart
 from runnel.store import membership
 from runnel.store.keys import AppKeys
+from runnel.telemetry.board import Board
 from runnel.telemetry.collect import Collector
 
 INTERVAL = 1.0
@@ -42,6 +43,7 @@ class Telemetry(Actor[Look]):
         is_draining: Whether the worker is about to stop.
         heart: Carries the reports.
         app: The app's keys.
+        board: Gets each report, too, for whoever reads it in this process.
     """
 
     collector: Collector
@@ -49,6 +51,7 @@ class Telemetry(Actor[Look]):
     is_draining: Callable[[], bool]
     heart: Heart
     app: AppKeys
+    board: Board = field(factory=Board)
     lag: float = 0.0
     reports: int = 0
     _blink: Timer | None = None
@@ -61,7 +64,9 @@ class Telemetry(Actor[Look]):
         if (tree := self.snapshot()) is None:
             return
         lag, self.lag = self.lag, 0.0
-        report = self.collector.report(tree, self.clock.monotonic(), lag=lag, draining=self.is_draining())
+        now = self.clock.monotonic()
+        report = self.collector.report(tree, now, lag=lag, draining=self.is_draining())
+        self.board.put(report, tree, now)
         self.heart.report = membership.report(self.app, self.collector.worker, report.to_json(), lease=LIVES)
         self.reports += 1
 

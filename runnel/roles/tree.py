@@ -8,6 +8,7 @@ worker
 │   ├── trimmer             drops what is done when the server is nearly full
 │   └── baton               says that this worker leads
 ├── telemetry               reports of all this, for people
+├── gauge                   reads the lag, where metrics are served
 ├── coordinator             takes leases and gives them back
 │   └── member              one of the app's workers: heartbeats, assignment
 │       └── listener        hears what other workers post
@@ -32,6 +33,7 @@ from runnel.processor import Processor
 from runnel.roles.care import Turns
 from runnel.roles.coordinator import Coordinator, CoordinatorMessage
 from runnel.roles.failing import EventFailed
+from runnel.roles.gauge import Gauge
 from runnel.roles.heart import Heart, beat_interval
 from runnel.roles.leader import Leader, LeaderMessage
 from runnel.roles.member import Member
@@ -42,6 +44,7 @@ from runnel.roles.timeline import Lead
 from runnel.roles.trimmer import Trimmer, partitions_of
 from runnel.store.client import Store
 from runnel.store.scripts import Token
+from runnel.telemetry.board import Board
 from runnel.telemetry.collect import Collector
 from runnel.telemetry.diary import Diary, said
 from runnel.timing.jobs import Progress
@@ -66,6 +69,7 @@ class Tree:
         diary: The worker's.
         is_draining: Whether the worker is about to stop.
         halted: Told when a handler's failure is to stop the worker.
+        board: What the worker tells whoever reads it in this process.
     """
 
     worker: str
@@ -78,6 +82,7 @@ class Tree:
     collector: Collector
     is_draining: Callable[[], bool]
     halted: "asyncio.Future[Exception]"
+    board: Board = field(factory=Board)
     lease: float = field(init=False)
     supervision: OneForOne = field(init=False)
 
@@ -141,9 +146,15 @@ class Tree:
             is_draining=self.is_draining,
             heart=heart,
             app=self.app.keys,
+            board=self.board,
         )
         for_ever = OneForOne(intensity=FOR_EVER, period=60, backoff=Backoff(1, max=30))  # no report is worth a worker
         system.spawn(make, name="telemetry", supervision=for_ever)
+        self.board.processors = [each.options.name for each in self.processors]
+        self.board.server_answers = lambda: heart.is_answered
+        if self.board.is_read:
+            gauge = partial(Gauge, app=self.app, board=self.board, open_link=self.store.link)
+            system.spawn(gauge, name="gauge", supervision=for_ever)
 
     def _spawn_coordinator(
         self, system: ActorSystem, heart: Heart, leader: "ActorRef[LeaderMessage]"
@@ -184,4 +195,4 @@ class Tree:
 
 def top_name(processor: str) -> str:
     """The name of a processor's supervisor in the tree, where some are taken."""
-    return f"{processor}~" if processor in ("scheduler", "telemetry", "leader", "coordinator") else processor
+    return f"{processor}~" if processor in ("scheduler", "telemetry", "leader", "coordinator", "gauge") else processor

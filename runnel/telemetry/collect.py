@@ -4,11 +4,8 @@ A collector is shown a picture now and then, and compares it with earlier ones. 
 steps as there are actors, each time. No clock, no Redis.
 """
 
-import resource
-import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -16,7 +13,10 @@ from attrs import define, field
 from runnel.actors import ActorSnapshot
 from runnel.handling.durations import quantile
 from runnel.telemetry.diary import Diary
+from runnel.telemetry.mailboxes import mailboxes
+from runnel.telemetry.memory import resident
 from runnel.telemetry.report import ActorReport, JobReport, KeyReport, PartitionReport, ProcessorReport, Report
+from runnel.telemetry.totals import Totals
 from runnel.timing.jobs import Job, Progress
 from runnel.version import __version__
 
@@ -80,11 +80,17 @@ class Collector:
     jobs: Mapping[str, Job] = field(factory=dict)
     progress: Mapping[str, Progress] = field(factory=dict)
     _seen: dict[str, _Seen] = field(factory=dict)
+    _totals: Totals = field(factory=Totals)
 
     def report(self, tree: ActorSnapshot, now: float, *, lag: float = 0.0, draining: bool = False) -> Report:
         """What to say at `now` (by the monotonic clock), when the event loop was late by `lag` seconds."""
         self._see(tree, now)
         supervisors = [actor for actor in tree.children if actor.kind == SUPERVISOR]
+        groups = {_processor_of(actor): list(_all(actor)) for actor in supervisors}
+        groups[""] = [each for top in tree.children if top.kind != SUPERVISOR for each in _all(top)]
+        for name, actors in groups.items():
+            self._totals.see(name, actors)
+        self._totals.seen_all()
         rows: list[ActorReport] = []
         for actor in tree.children:
             self._rows(actor, 0, now, rows)
@@ -96,9 +102,12 @@ class Collector:
             memory=resident(),
             loop_lag=round(lag, 4),
             dead_letters=_number(tree, "dead_letters"),
+            leads=any(each.details.get("leads") is True for each in groups[""]),
+            restarts=self._totals.of("", "restarts"),
             counters=dict(self.diary.counters),
-            processors=tuple(self._processor(actor) for actor in supervisors),
+            processors=tuple(self._processor(actor, groups[_processor_of(actor)]) for actor in supervisors),
             partitions=tuple(self._partitions(supervisors, now)),
+            mailboxes=tuple(box for name, actors in groups.items() for box in mailboxes(name, actors)),
             keys=tuple(_keys(supervisors)),
             jobs=tuple(self._jobs()),
             failures=self.diary.failures,
@@ -120,21 +129,24 @@ class Collector:
 
     # ── the parts ──
 
-    def _processor(self, actor: ActorSnapshot) -> ProcessorReport:
-        below = list(_all(actor))
+    def _processor(self, actor: ActorSnapshot, below: Sequence[ActorSnapshot]) -> ProcessorReport:
         partitions = [each for each in below if each.kind in PARTITIONS]
-        committed = next((_number(each, "commits") for each in below if each.kind == "Committer"), 0)
+        name, total = _processor_of(actor), self._totals.of
         return ProcessorReport(
-            processor=str(actor.details.get("~processor", actor.name)),
+            processor=name,
             stream=str(actor.details.get("stream", "")),
             kind="actors" if any(each.kind == "Relay" for each in below) else "processor",
-            done=_done(actor),
+            done=total(name, "done"),
             rate=round(self._seen[actor.path].rate, 1),
-            commits=committed,
-            retries=sum(_number(each, "retries") for each in partitions),
-            restarts=sum(each.restarts for each in below if not each.is_resident),
+            commits=total(name, "commits"),
+            retries=total(name, "retries"),
+            restarts=total(name, "restarts"),
             active=sum(_number(each, "active") for each in partitions),
-            passivated=sum(_number(each, "passivated") for each in partitions),
+            passivated=total(name, "passivated"),
+            owned=len(partitions),
+            read=total(name, "read"),
+            emitted=total(name, "emitted"),
+            failed=self.diary.failures_of[name],
             mailbox=max((each.mailbox_depth for each in partitions), default=0),
             breaker=str(actor.details.get("breaker", "closed")),
             counts=tuple(actor.details.get("~counts", ())),  # type: ignore[arg-type]
@@ -143,7 +155,7 @@ class Collector:
 
     def _partitions(self, supervisors: Iterable[ActorSnapshot], now: float) -> list[PartitionReport]:
         found = [
-            self._partition(str(supervisor.details.get("~processor", supervisor.name)), each, now)
+            self._partition(_processor_of(supervisor), each, now)
             for supervisor in supervisors
             for each in supervisor.children
             if each.kind in PARTITIONS
@@ -223,7 +235,7 @@ def _keys(supervisors: Iterable[ActorSnapshot]) -> list[KeyReport]:
     """The keys with most events in hand."""
     found = [
         KeyReport(
-            processor=str(supervisor.details.get("~processor", supervisor.name)),
+            processor=_processor_of(supervisor),
             partition=int(partition.name.partition(".")[0]),
             key=key.name,
             state=standing(key),
@@ -266,6 +278,10 @@ def _done(actor: ActorSnapshot) -> int:
     return done if isinstance(done, int) else actor.processed
 
 
+def _processor_of(supervisor: ActorSnapshot) -> str:
+    return str(supervisor.details.get("~processor", supervisor.name))
+
+
 def _number(actor: ActorSnapshot, name: str) -> int:
     found = actor.details.get(name, 0)
     return found if isinstance(found, int) else 0
@@ -293,13 +309,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def resident() -> int:
-    """Bytes of this process that are resident; where that cannot be told, at most ever."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return pages * resource.getpagesize()

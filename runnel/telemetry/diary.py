@@ -23,11 +23,12 @@ class Diary:
 
     Attributes:
         counters: How often what happened.
-        last_error: By processor.
+        failures_of: How often an event failed, by processor.
     """
 
     clock: Clock = field(factory=SystemClock)
     counters: Counter[str] = field(factory=Counter)
+    failures_of: Counter[str] = field(factory=Counter)
     _happenings: deque[Happening] = field(factory=lambda: deque(maxlen=MOST_HAPPENINGS))
     _failures: OrderedDict[tuple[str, str], FailureReport] = field(factory=OrderedDict)
 
@@ -51,6 +52,7 @@ class Diary:
     ) -> None:
         """An event failed. Of one that fails again only the last time is kept."""
         self.counters["failed"] += 1
+        self.failures_of[processor] += 1
         where = processor, event
         self._failures.pop(where, None)
         self._failures[where] = FailureReport(

@@ -57,10 +57,32 @@ class ProcessorReport:
     passivated: int = 0
     mailbox: int = 0
     """The fullest mailbox of a partition."""
+    owned: int = 0
+    """Partitions that this worker owns."""
+    read: int = 0
+    """Events that were read from the log; those that are read again count again."""
+    emitted: int = 0
+    """Events of actors that were delivered to other streams."""
+    failed: int = 0
+    """How often an event failed; one that is tried again may fail again."""
     breaker: str = "closed"
     counts: tuple[int, ...] = ()
     """How many events took so long, as `Durations.counts`."""
     seconds: float = 0.0
+
+
+@frozen(kw_only=True)
+class MailboxReport:
+    """The fullest mailbox of one kind of actors in a processor."""
+
+    processor: str
+    """Empty: of the worker itself."""
+    actor: str
+    """The kind."""
+    depth: int = 0
+    """Messages in it."""
+    capacity: int = 0
+    """How many it can hold."""
 
 
 @frozen(kw_only=True)
@@ -152,10 +174,15 @@ class Report:
     loop_lag: float = 0.0
     """By how many seconds the event loop was late at most, since the last report."""
     dead_letters: int = 0
+    leads: bool = False
+    """Whether this worker is the app's leader."""
+    restarts: int = 0
+    """Of the worker's own actors, which belong to no processor."""
     counters: dict[str, int] = field(factory=dict)
     """How often what happened, since the worker began."""
     processors: tuple[ProcessorReport, ...] = ()
     partitions: tuple[PartitionReport, ...] = ()
+    mailboxes: tuple[MailboxReport, ...] = ()
     keys: tuple[KeyReport, ...] = ()
     jobs: tuple[JobReport, ...] = ()
     failures: tuple[FailureReport, ...] = ()

@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"roles"},
     {"worker"},
     {"__init__"},
-    {"view", "reload", "crew", "testing", "replaying"},
+    {"view", "reload", "crew", "testing", "replaying", "monitoring"},
     {"cli", "__main__"},
 ]
 """From the bottom up: a module imports from its own layer (without cycles) and from those below."""
