@@ -72,7 +72,7 @@ def _one_of(*choices: str) -> Validator:
 
 
 def _port(settings: Any, attribute: "Attribute[Any]", value: Any) -> None:
-    if value is not None and not 0 <= whole(value) <= 65_535:
+    if value is not None and not (type(value) is int and 0 <= value <= 65_535):
         raise ConfigurationError(f"{attribute.name} must be a port, 0 to 65535, not {value!r}")
 
 

@@ -83,8 +83,8 @@ METRICS: tuple[Metric, ...] = (
     _gauge("undelivered_events", "Events that actors emitted and that are not delivered yet.", "processor"),
     # what this process sends, and its jobs
     _counter("events_sent", "Events that this process has sent.", "stream"),
-    _counter("job_runs", "How often a task, timer or crontab has run on this worker.", "job"),
-    _gauge("jobs_running", "How many runs of it are under way here.", "job"),
+    _counter("job_runs", "How often a task, timer or crontab has run on this worker.", "name"),
+    _gauge("jobs_running", "How many runs of it are under way here.", "name"),
 )
 
 
