@@ -41,7 +41,10 @@ Page = Callable[[str], Answer]
 class _Handler(BaseHTTPRequestHandler):
     server: "HttpServer"
     timeout = PATIENCE
-    server_version, sys_version = "runnel", ""
+
+    def version_string(self) -> str:
+        """Whom the answer is from; not which Python runs, which is nobody's business."""
+        return "runnel"
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
