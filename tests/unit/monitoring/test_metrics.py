@@ -154,6 +154,13 @@ def test_counts_only_grow_though_actors_come_and_go() -> None:
     assert collector.report(tree(4), 3.0).processors[0].retries == 7, "three partitions began anew"
 
 
+def test_an_actor_that_begins_anew_takes_nothing_back() -> None:
+    collector = Collector("w1", 0.0, Diary(ManualClock()))
+    found = [collector.report(tree(1, done=done), float(done)).processors[0] for done in (50, 20, 30)]
+    assert [each.read for each in found] == [50, 70, 80]
+    assert [each.done for each in found] == [50, 70, 80]
+
+
 # ── ports ──
 
 

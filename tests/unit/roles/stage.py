@@ -15,6 +15,7 @@ from runnel.roles.coordinator import Coordinator
 from runnel.roles.lease import Lease
 from runnel.roles.member import Member
 from runnel.store.scripts import Acquired, Token
+from runnel.telemetry.diary import Diary
 from tests.support import wait_until
 
 
@@ -115,6 +116,7 @@ class Stage:
     heart: FakeHeart
     told: list[Any]
     witness: "ActorRef[Any]"
+    diary: Diary = field(factory=Diary)
 
     def coordinator(self) -> "ActorRef[Any]":
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -126,6 +128,7 @@ class Stage:
                 heart=self.heart,  # type: ignore[arg-type]
                 make_member=lambda ref: Witness([]),  # type: ignore[arg-type, return-value]
                 halted=halted,
+                diary=self.diary,
             ),
             name="coordinator",
         )

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from attrs import evolve
+
 from runnel import App
-from runnel.roles.committer import Committer, _Commit
+from runnel.roles.committer import Committer, Fenced, _Commit
 from runnel.roles.coordinator import Coordinator
 from runnel.roles.lease import Lease
 from runnel.roles.member import Freed, Wanted
@@ -58,6 +60,22 @@ async def test_a_lease_that_was_over_before_it_is_given_back_is_said_to_be_lost(
         await wait_until(lambda: len(s.link.asked) == 2)
         assert s.link.asked[1][0].script.name == "release"
         assert s.link.asked[1][0].args[-1] == "lost"
+
+
+async def test_monitoring_is_told_how_partitions_are_taken_and_lost() -> None:
+    async with stage() as s:
+        coordinator = s.coordinator()
+        coordinator.tell_nowait(Ready(processor(2), s.witness))
+        coordinator.tell_nowait(Wanted("bill", frozenset({0, 1})))
+        await s.link.answers(evolve(acquired(), crashes=2), acquired())
+        await wait_until(lambda: len(s.told_of(Own)) == 2)
+        coordinator.tell_nowait(Fenced(s.told_of(Own)[0].lease))
+        await wait_until(lambda: s.told_of(Disown))
+        counted = s.diary.counters
+        assert (counted["acquired"], counted["takeover"], counted["lost"], counted["fenced"]) == (2, 1, 1, 1)
+        s.clock.advance(3.7)
+        await wait_until(lambda: len(s.told_of(Disown)) == 2)
+        assert (counted["lost"], counted["fenced"]) == (2, 1), "one was not renewed in time"
 
 
 async def test_a_lease_that_may_have_ended_when_its_answer_comes_is_not_run() -> None:
