@@ -68,7 +68,7 @@ Live = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog=example("runnel run shop:app --reload"))(run)
-    app.command(epilog=example("runnel worker shop:app --workers 4 --processors bill,ship --log-format json"))(worker)
+    app.command(epilog=example("runnel worker shop:app --workers 4 --log-format json --metrics-port 9100"))(worker)
 
 
 def run(
@@ -149,11 +149,22 @@ def _start(options: _Options, workers: int, reload: bool, live: bool) -> None:
 
         raise typer.Exit(keep_restarting([word for word in sys.argv[1:] if word != "--reload"]))
     if workers > 1:
-        last = (options.metrics_port or 0) + workers - 1
-        if last > 65_535:
-            raise typer.BadParameter(f"--metrics-port: {workers} workers need as many ports, up to {last}: begin lower")
+        _check_ports(options, workers)
         raise typer.Exit(_lead_crew(options, workers))
     _work(options, live)
+
+
+def _check_ports(options: _Options, workers: int) -> None:
+    """Say at once, and once, what each worker would find by itself."""
+    first = options.metrics_port
+    if not first:
+        return
+    last = first + workers - 1
+    if last > 65_535:
+        raise typer.BadParameter(f"--metrics-port: {workers} workers need as many ports, up to {last}: begin lower")
+    from runnel.monitoring.server import check_ports
+
+    check_ports(options.metrics_host or "127.0.0.1", range(first, last + 1))
 
 
 def _work(options: _Options, live: bool) -> None:

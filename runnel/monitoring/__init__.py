@@ -1,5 +1,1 @@
 """What a worker's monitoring is told over HTTP: metrics for Prometheus, and whether it is alive and ready."""
-
-from runnel.monitoring.monitor import Monitor
-
-__all__ = ["Monitor"]

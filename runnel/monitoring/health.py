@@ -4,7 +4,7 @@ Alive: the event loop turns; if it does not for long, only a restart helps. Read
 has nothing to do. A partition that an operator has paused is left alone on purpose: nothing is wrong with the worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import field, frozen
 
@@ -35,6 +35,7 @@ class Health:
         server_up: Whether the server answered the last heartbeat.
         standstills: Partitions with events to do, of which none gets done.
         stalled_after: From how many seconds of this on it is no coincidence.
+        open_breakers: Processors that pause here by their circuit breakers.
         paused: Partitions that an operator has paused.
     """
 
@@ -47,6 +48,7 @@ class Health:
     server_up: bool = True
     standstills: Sequence[Standstill] = field(default=())
     stalled_after: float
+    open_breakers: Collection[str] = frozenset()
     paused: int = 0
 
     @property
@@ -77,16 +79,15 @@ class Health:
         if not self.server_up:
             return Verdict(False, "server away", "the server did not answer the last heartbeat")
         if stalled := self.stalled:
-            return Verdict(False, "stalled", _stands_still(stalled, self.now))
+            return Verdict(False, "stalled", self._stands_still(stalled))
         paused = f"; {self.paused} partitions are paused by an operator, which is no fault of the worker" if self.paused else ""
         return Verdict(True, "ready", f"the worker has joined, and no partition of its stands still{paused}")
 
-
-def _stands_still(stalled: Sequence[Standstill], now: float) -> str:
-    first = stalled[0]
-    others = f", and {len(stalled) - 1} more partitions" if len(stalled) > 1 else ""
-    why = f": {first.why}" if first.why else ""
-    return (
-        f"partition {first.partition} of {first.processor} has {first.lag:,} events to do, "
-        f"and has done none for {now - first.since:.0f} s{why}{others}"
-    )
+    def _stands_still(self, stalled: Sequence[Standstill]) -> str:
+        first = stalled[0]
+        why = first.why or ("its circuit breaker is open" if first.processor in self.open_breakers else "")
+        others = f", and {len(stalled) - 1} more partitions" if len(stalled) > 1 else ""
+        return (
+            f"partition {first.partition} of {first.processor} has {first.lag:,} events to do, "
+            f"and has done none for {self.now - first.since:.0f} s{f': {why}' if why else ''}{others}"
+        )

@@ -84,7 +84,8 @@ class Monitor:
     def health(self) -> Health:
         """How it is now; from any thread."""
         now, board, settings = self._now, self.worker.board, self.worker.app.settings
-        seen = board.seen
+        seen, report = board.seen, board.report
+        processors = () if report is None else report.processors
         return Health(
             now=now,
             beat_age=self._beat.age(now),
@@ -95,6 +96,7 @@ class Monitor:
             server_up=board.server_answers(),
             standstills=() if seen is None else seen.standstills,
             stalled_after=settings.health_stalled_after,
+            open_breakers={each.processor for each in processors if each.breaker != "closed"},
             paused=0 if seen is None else sum(each.paused for each in seen.standings),
         )
 

@@ -3,11 +3,12 @@
 It knows nothing of workers: a page is a path and a function, which is called in the thread of the request.
 """
 
+import errno
 import logging
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -87,10 +88,10 @@ class HttpServer(ThreadingHTTPServer):
         self._room = threading.BoundedSemaphore(MOST_REQUESTS)
         self._thread: threading.Thread | None = None
         try:
-            self.address_family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            self.address_family = _family(host, port)
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise ConfigurationError(f"metrics cannot be served at {host}:{port}: {_said(error)}") from error
+            raise _refused(host, port, error) from error
 
     def server_bind(self) -> None:
         """Without asking the name service for the host's name, as the standard library's server does."""
@@ -146,10 +147,30 @@ class HttpServer(ThreadingHTTPServer):
         log.debug("a request to monitoring failed", exc_info=True)
 
 
+def check_ports(host: str, ports: Iterable[int]) -> None:
+    """See that servers can listen at these ports, before the processes are started that are to.
+
+    Raises:
+        ConfigurationError: One cannot.
+    """
+    for port in ports:
+        try:
+            family = _family(host, port)
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            raise _refused(host, port, error) from error
+
+
+def _family(host: str, port: int) -> socket.AddressFamily:
+    return socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+
+
+def _refused(host: str, port: int, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"metrics cannot be served at {host}:{port}: {_said(error)}")
+
+
 def _said(error: OSError) -> str:
     """What hinders it, and what to do."""
-    import errno
-
     match error.errno:
         case errno.EADDRINUSE:
             return "the port is in use: choose another --metrics-port, or stop whatever has it"

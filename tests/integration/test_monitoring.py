@@ -343,6 +343,14 @@ def test_a_port_that_is_in_use_is_one_line(tmp_path: Path, valkey: Server) -> No
     assert_one_line(done, 2, f"127.0.0.1:{port}", "the port is in use", "--metrics-port")
 
 
+def test_a_port_of_several_that_is_in_use_is_one_line(tmp_path: Path, valkey: Server) -> None:
+    port = free_ports()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        words = ("worker", "shop:app", "--workers", "2", "--metrics-port", str(port))
+        done = folder(tmp_path, valkey.url, 4).run(*words)
+    assert_one_line(done, 2, f"127.0.0.1:{port + 1}", "the port is in use")
+
+
 def test_an_address_of_another_machine_is_one_line(tmp_path: Path, valkey: Server) -> None:
     words = ("worker", "shop:app", "--metrics-port", "0", "--metrics-host", "192.0.2.1")
     assert_one_line(folder(tmp_path, valkey.url, 4).run(*words), 2, "192.0.2.1", "--metrics-host")

@@ -47,6 +47,11 @@ def test_who_stands_still_for_longest_is_named_and_the_others_counted() -> None:
     )
 
 
+def test_a_circuit_breaker_that_is_open_is_a_reason() -> None:
+    reason = health(standstills=[still(0.0)], open_breakers={"bill"}).ready().reason
+    assert reason.endswith("has done none for 100 s: its circuit breaker is open")
+
+
 def test_what_has_stood_still_for_a_while_only_is_ready() -> None:
     assert health(standstills=[still(40.1)]).ready().ok
 
