@@ -80,14 +80,19 @@ class Health:
             return Verdict(False, "server away", "the server did not answer the last heartbeat")
         if stalled := self.stalled:
             return Verdict(False, "stalled", self._stands_still(stalled))
-        paused = f"; {self.paused} partitions are paused by an operator, which is no fault of the worker" if self.paused else ""
-        return Verdict(True, "ready", f"the worker has joined, and no partition of its stands still{paused}")
+        paused = f"; paused by an operator: {counted(self.paused)}, which is no fault of the worker" if self.paused else ""
+        return Verdict(True, "ready", f"the worker has joined, and none of its partitions stands still{paused}")
 
     def _stands_still(self, stalled: Sequence[Standstill]) -> str:
         first = stalled[0]
         why = first.why or ("its circuit breaker is open" if first.processor in self.open_breakers else "")
-        others = f", and {len(stalled) - 1} more partitions" if len(stalled) > 1 else ""
+        others = f"; likewise {counted(len(stalled) - 1)} more" if len(stalled) > 1 else ""
         return (
             f"partition {first.partition} of {first.processor} has {first.lag:,} events to do, "
             f"and has done none for {self.now - first.since:.0f} s{f': {why}' if why else ''}{others}"
         )
+
+
+def counted(partitions: int) -> str:
+    """So many partitions, in words."""
+    return f"{partitions:,} partition{'' if partitions == 1 else 's'}"

@@ -215,7 +215,7 @@ async def test_a_worker_tells_what_it_has_done(tmp_path: Path, valkey: Server, d
         )
         code, status, reason = await health(port)
         assert (code, status) == (200, "ready"), reason
-        assert "256 partitions are paused by an operator" in reason
+        assert "paused by an operator: 256 partitions" in reason
         assert (await scrape(port))("runnel_partitions_stalled", processor="bill") == 0
         assert await worker.ends(signal.SIGTERM) == 0
 

@@ -43,7 +43,8 @@ def test_each_reason_not_to_be_ready_has_its_name(facts: dict[str, Any], status:
 def test_who_stands_still_for_longest_is_named_and_the_others_counted() -> None:
     reason = health(standstills=[still(30.0, 1), still(10.0, 2, "it is quarantined: no"), still(41.0, 3)]).ready().reason
     assert reason == (
-        "partition 2 of bill has 1,200 events to do, and has done none for 90 s: it is quarantined: no, and 1 more partitions"
+        "partition 2 of bill has 1,200 events to do, and has done none for 90 s: it is quarantined: no"
+        "; likewise 1 partition more"
     )
 
 
@@ -59,7 +60,7 @@ def test_what_has_stood_still_for_a_while_only_is_ready() -> None:
 def test_what_is_paused_is_ready_and_is_told() -> None:
     verdict = health(paused=4).ready()
     assert verdict.ok
-    assert "4 partitions are paused by an operator" in verdict.reason
+    assert "paused by an operator: 4 partitions, which is no fault" in verdict.reason
 
 
 # ── which partitions stand still ──

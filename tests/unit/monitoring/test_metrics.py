@@ -21,6 +21,7 @@ from runnel.monitoring.monitor import Monitor, monitor_of
 from runnel.telemetry.board import Board, Seen
 from runnel.telemetry.collect import Collector
 from runnel.telemetry.diary import Diary
+from runnel.telemetry.mailboxes import KINDS
 from runnel.telemetry.standing import Standing
 from runnel.timing.jobs import Progress
 from runnel.worker import Worker
@@ -234,6 +235,11 @@ def test_the_document_has_a_line_for_each_metric() -> None:
 
 def test_the_document_and_its_alerts_ask_for_metrics_that_there_are() -> None:
     assert used(TEXT) <= {*series(), *(metric.name for metric in METRICS)}
+
+
+def test_the_document_has_the_kinds_of_actors() -> None:
+    [said] = re.findall(r"`actor`, which is\n(.*)\. No label", TEXT)
+    assert set(re.findall(r"`(\w+)`", said)) == set(KINDS.values())
 
 
 def test_the_document_has_the_buckets() -> None:
