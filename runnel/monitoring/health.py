@@ -53,9 +53,9 @@ class Health:
 
     @property
     def stalled(self) -> list[Standstill]:
-        """Partitions that get nowhere, the oldest first."""
-        found = [each for each in self.standstills if self.now - each.since > self.stalled_after]
-        return sorted(found, key=lambda each: each.since)
+        """Partitions that get nowhere, those first that have for longest."""
+        found = [each for each in self.standstills if each.seconds >= self.stalled_after]
+        return sorted(found, key=lambda each: -each.seconds)
 
     def live(self) -> Verdict:
         """Whether the event loop turns."""
@@ -89,7 +89,7 @@ class Health:
         others = f"; likewise {counted(len(stalled) - 1)} more" if len(stalled) > 1 else ""
         return (
             f"partition {first.partition} of {first.processor} has {first.lag:,} events to do, "
-            f"and has done none for {self.now - first.since:.0f} s{f': {why}' if why else ''}{others}"
+            f"and has done none for {first.seconds:.0f} s{f': {why}' if why else ''}{others}"
         )
 
 

@@ -20,8 +20,8 @@ class Standstill:
 
     processor: str
     partition: int
-    since: float
-    """When it was first seen like that, by the worker's monotonic clock."""
+    seconds: float
+    """From the first look that saw it like that to the last one: what has become of it since then nobody knows yet."""
     lag: int
     why: str
     """What is known of why; empty: nothing is."""
@@ -81,16 +81,16 @@ class Marks:
                 known = self._marks.get(place)
                 marks[place] = known if known is not None and known[0] == mark else (mark, now)
         self._marks = marks
-        return tuple(_standstill(place, since, found[place]) for place, (_, since) in marks.items())
+        return tuple(_standstill(place, now - since, found[place]) for place, (_, since) in marks.items())
 
     def forget(self) -> None:
         """Nothing was seen for a while: begin anew."""
         self._marks = {}
 
 
-def _standstill(place: Place, since: float, status: PartitionStatus) -> Standstill:
+def _standstill(place: Place, seconds: float, status: PartitionStatus) -> Standstill:
     processor, partition = place
-    return Standstill(processor=processor, partition=partition, since=since, lag=status.lag, why=_why(status))
+    return Standstill(processor=processor, partition=partition, seconds=seconds, lag=status.lag, why=_why(status))
 
 
 def _mark(status: PartitionStatus) -> object:

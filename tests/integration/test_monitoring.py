@@ -210,7 +210,7 @@ async def test_a_worker_tells_what_it_has_done(tmp_path: Path, valkey: Server, d
         await scraped(
             port,
             lambda page: page("runnel_lag_events", processor="bill") == 30
-            and (page("runnel_oldest_event_age_seconds", processor="bill") or 0) > 2.2,
+            and (page("runnel_oldest_event_age_seconds", processor="bill") or 0) > 1.6,
             "it stands still for longer than is well",
         )
         code, status, reason = await health(port)
@@ -239,7 +239,7 @@ async def test_a_worker_says_when_it_is_not_well(
 
         await wait_until(stalled, what="stalled")
         _, _, reason = await health(port)
-        assert re.fullmatch(r"partition \d of bill has 3 events to do, and has done none for \d s", reason), reason
+        assert re.fullmatch(r"partition \d of bill has 3 events to do, and has done none for \d s.*", reason), reason
         assert (await health(port, "live"))[:2] == (200, "live")
         page = await scraped(port, lambda page: page("runnel_partitions_stalled", processor="bill") == 1, "told as well")
         assert page("runnel_lag_events", processor="bill") == 3

@@ -15,8 +15,8 @@ def health(**facts: Any) -> Health:
     return Health(**{"now": 100.0, "blocked_after": 5.0, "stalled_after": 60.0, **facts})
 
 
-def still(since: float, partition: int = 3, why: str = "") -> Standstill:
-    return Standstill(processor="bill", partition=partition, since=since, lag=1_200, why=why)
+def still(seconds: float, partition: int = 3, why: str = "") -> Standstill:
+    return Standstill(processor="bill", partition=partition, seconds=seconds, lag=1_200, why=why)
 
 
 def test_a_worker_that_has_joined_and_has_nothing_to_do_is_alive_and_ready() -> None:
@@ -31,7 +31,7 @@ def test_a_worker_that_has_joined_and_has_nothing_to_do_is_alive_and_ready() -> 
         ({"stopping": True}, "leaving"),
         ({"joined": False}, "starting"),
         ({"server_up": False}, "server away"),
-        ({"standstills": [still(39.9)]}, "stalled"),
+        ({"standstills": [still(60.0)]}, "stalled"),
     ],
 )
 def test_each_reason_not_to_be_ready_has_its_name(facts: dict[str, Any], status: str) -> None:
@@ -41,7 +41,7 @@ def test_each_reason_not_to_be_ready_has_its_name(facts: dict[str, Any], status:
 
 
 def test_who_stands_still_for_longest_is_named_and_the_others_counted() -> None:
-    reason = health(standstills=[still(30.0, 1), still(10.0, 2, "it is quarantined: no"), still(41.0, 3)]).ready().reason
+    reason = health(standstills=[still(70.0, 1), still(90.0, 2, "it is quarantined: no"), still(59.0, 3)]).ready().reason
     assert reason == (
         "partition 2 of bill has 1,200 events to do, and has done none for 90 s: it is quarantined: no"
         "; likewise 1 partition more"
@@ -49,12 +49,12 @@ def test_who_stands_still_for_longest_is_named_and_the_others_counted() -> None:
 
 
 def test_a_circuit_breaker_that_is_open_is_a_reason() -> None:
-    reason = health(standstills=[still(0.0)], open_breakers={"bill"}).ready().reason
+    reason = health(standstills=[still(100.0)], open_breakers={"bill"}).ready().reason
     assert reason.endswith("has done none for 100 s: its circuit breaker is open")
 
 
 def test_what_has_stood_still_for_a_while_only_is_ready() -> None:
-    assert health(standstills=[still(40.1)]).ready().ok
+    assert health(standstills=[still(59.9)]).ready().ok
 
 
 def test_what_is_paused_is_ready_and_is_told() -> None:
@@ -77,7 +77,7 @@ def seen(*statuses: PartitionStatus) -> dict[Place, PartitionStatus]:
 
 
 def since(marks: Marks, now: float, *statuses: PartitionStatus) -> dict[int, float]:
-    return {each.partition: each.since for each in marks.see(now, seen(*statuses))}
+    return {each.partition: now - each.seconds for each in marks.see(now, seen(*statuses))}
 
 
 def test_a_partition_stands_still_from_the_first_look_that_saw_it_so() -> None:

@@ -75,9 +75,11 @@ async def test_it_tells_of_the_partitions_that_are_for_this_worker() -> None:
         [bill] = s.board.seen.standings
         assert (bill.processor, bill.lag, bill.oldest_age) == ("bill", 3, 59.994)
         [standstill] = s.board.seen.standstills
-        assert (standstill.partition, standstill.lag) == (0, 3)
+        assert (standstill.partition, standstill.lag, standstill.seconds) == (0, 3, 0.0)
+        await s.looks(seen(3))
+        assert s.board.seen.standstills[0].seconds == INTERVAL
         await s.looks(seen(2, "6-0"))
-        assert s.board.seen.standstills[0].since > standstill.since, "one was done"
+        assert s.board.seen.standstills[0].seconds == 0.0, "one was done"
 
 
 @pytest.mark.parametrize(("leads", "run", "asked"), [(True, "other", 2), (True, "bill", 0), (False, "other", 0)])
@@ -115,7 +117,7 @@ async def test_a_server_that_is_away_leaves_what_was_seen_but_not_for_how_long_i
         assert (after.at, after.standings, after.standstills) == (before.at, before.standings, ())
         await s.looks(seen(3))
         assert s.board.seen is not None
-        assert s.board.seen.standstills[0].since == s.clock.monotonic()
+        assert s.board.seen.standstills[0].seconds == 0.0
 
 
 async def test_a_server_that_refuses_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
