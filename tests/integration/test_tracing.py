@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from runnel import App, ConfigurationError, Events, Record
+from runnel.testing import TestApp
 from tests.integration.commands import REPOSITORY
 from tests.servers import Server
 from tests.support import wait_until
@@ -112,10 +114,30 @@ async def test_headers_are_kept_and_traced_only_when_it_is_on(valkey: Server, is
             await orders.send(Order(number=1), headers={"from": "me"})
         finally:
             context.detach(token)
-        [(_, fields)] = await app.redis.xrange(orders.route(1))
+        entries: Any = await app.redis.xrange(orders.route(1))
+        [(_, fields)] = entries
     headers = json.loads(fields.get(b"~headers", b"{}"))
     assert headers.pop("from") == "me"
     assert set(headers) == ({"traceparent"} if is_on else set())
+
+
+async def test_a_tracer_that_fails_fails_no_send_and_no_event(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("broken tracer")
+
+    app = App("broken", redis_url=valkey.url, tracing=True)
+    monkeypatch.setattr(app.tracing, "_tracer", SimpleNamespace(start_span=fail))
+    orders, done = app.stream("orders", record=Order, partition_by="number", partition_count=1), list[int]()
+
+    @app.processor(orders)
+    async def look(events: Events[Order]) -> None:
+        async for order in events.records():
+            done.append(order.number)
+
+    async with TestApp(app) as test:
+        await orders.send(Order(number=1), Order(number=2))
+        await test.drained()
+    assert done == [1, 2]
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
