@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, Unpack, cast
 
+from attrs import evolve
+
 from runnel.clock import Clock, Duration, SystemClock, seconds
 from runnel.connected import Connected
 from runnel.entity.actor import REACH
@@ -12,12 +14,14 @@ from runnel.errors import ConfigurationError
 from runnel.handling.breaker import CircuitBreaker
 from runnel.handling.policy import ExceptionPolicy
 from runnel.handling.retry import ParkRetry, Retry
+from runnel.handling.traced import TracingMiddleware
 from runnel.interfaces import Middleware
 from runnel.processor import Processor, ProcessorFunction, ProcessorKeywords, ProcessorOptions
 from runnel.records import Serializer, is_primitive
 from runnel.settings import MEANINGLESS, Settings, load_settings, warn_meaningless
 from runnel.stream import Stream
 from runnel.timing.background import Background
+from runnel.tracing import Tracing
 
 R = TypeVar("R")
 H = TypeVar("H", bound=Callable[..., Any])
@@ -28,17 +32,20 @@ class App(Connected, Background):
 
     Args:
         name: Part of every key in Redis. Apps of different names share a server without touching each other.
+        tracing: Make OpenTelemetry spans of sends and of what processors do (docs/tracing.md).
         **settings: See `runnel.settings.Settings`. What is not given comes from `RUNNEL_<NAME>` in the environment.
 
     Raises:
-        ConfigurationError: A setting that does not exist, or whose value does not fit.
+        ConfigurationError: A setting that does not exist, or whose value does not fit; or
+            `tracing` without `runnel[otel]`.
     """
 
-    def __init__(self, name: str, *, clock: Clock | None = None, **settings: Any) -> None:
+    def __init__(self, name: str, *, clock: Clock | None = None, tracing: bool = False, **settings: Any) -> None:
         if not name:
             raise ConfigurationError("an app needs a name")
         Connected.__init__(self, name, load_settings(settings), clock or SystemClock())
         Background.__init__(self)
+        self.tracing = Tracing() if tracing else None
         self.streams: dict[str, Stream[Any]] = {}
         self.processors: dict[str, Processor] = {}
 
@@ -164,7 +171,10 @@ class App(Connected, Background):
 
         def declare(function: ProcessorFunction) -> Processor:
             called = name if name is not None else function.__name__
-            return self._declare(Processor(stream, function, options_of(self.settings, called, given)))
+            options = options_of(self.settings, called, given)
+            if self.tracing is not None:  # first, so that the other middleware runs within the span
+                options = evolve(options, middleware=(TracingMiddleware(self.tracing), *options.middleware))
+            return self._declare(Processor(stream, function, options))
 
         return declare
 

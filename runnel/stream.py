@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -18,6 +19,7 @@ from runnel.records import Codec, Serializer, default_hasher, key_bytes, make_co
 from runnel.store.keys import PartitionKeys
 from runnel.store.scripts import Overflow, entry_id
 from runnel.timing.delayed import Delayed, Delayer, Due, Shape, due
+from runnel.tracing import Tracing
 
 R = TypeVar("R")
 
@@ -38,6 +40,10 @@ class Home(Protocol):
     @property
     def send_timeout(self) -> float:
         """How long `send` waits, in seconds."""
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What makes spans, or None."""
 
     async def producer_for(self, stream: "Stream[Any]") -> Producer:
         """The running loop's producer, once the stream's options are checked against what the server remembers."""
@@ -131,11 +137,13 @@ class Stream(Generic[R]):
 
         Cancelling it leaves open which records are in the log, never their order.
         """
-        if delay is not None or at is not None:
-            return await self._put_aside(records, key, headers, stream_ids, due(f"stream {self.name!r}", delay, at))
-        sending = await prepare(self, records, key=key, headers=headers, stream_ids=stream_ids)
-        await sending.run()
-        return sending.ids()
+        tracing = self.app.tracing
+        with nullcontext(headers) if tracing is None else tracing.sending(self.name, len(records), headers) as carried:
+            if delay is not None or at is not None:
+                return await self._put_aside(records, key, carried, stream_ids, due(f"stream {self.name!r}", delay, at))
+            sending = await prepare(self, records, key=key, headers=carried, stream_ids=stream_ids)
+            await sending.run()
+            return sending.ids()
 
     async def _put_aside(
         self, records: Sequence[R], key: object, headers: Mapping[str, str] | None, ids: Iterable[str] | None, due: Due

@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"actors", "records", "store"},
     {
         *("app", "connected", "discovery", "stream", "producer", "fitness", "processor", "middleware", "interfaces"),
-        *("handling", "entity", "timing", "operations", "assignment", "settings", "logs", "heap", "telemetry"),
+        *("handling", "entity", "timing", "operations", "assignment", "settings", "logs", "heap", "telemetry", "tracing"),
         *("constants", "exceptions", "serialization", "compression", "types", "record", "hashing"),
     },
     {"roles"},

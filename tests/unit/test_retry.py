@@ -120,7 +120,7 @@ def test_options_are_on_unless_they_are_turned_off_here_or_for_all() -> None:
     mine = ParkRetry(5)
     assert declared(App("shop")) == (ParkRetry(), CircuitBreaker())
     assert declared(App("shop"), park_retry=None, breaker=None) == (None, None)
-    off = {"default_park_retry": None, "default_breaker": None}
+    off: dict[str, Any] = {"default_park_retry": None, "default_breaker": None}
     assert declared(App("shop", **off)) == (None, None)
     assert declared(App("shop", **off), park_retry=mine) == (mine, None)
     assert declared(App("shop", default_park_retry=mine)) == (mine, CircuitBreaker())
