@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar, Unpack, cast
 
 from attrs import evolve
 
-from runnel.clock import Clock, Duration, SystemClock, seconds
+from runnel.clock import Clock, Duration, SystemClock, checked_seconds
 from runnel.connected import Connected
 from runnel.entity.actor import REACH, Actor
 from runnel.entity.contact import Contact
@@ -214,7 +214,7 @@ class App(Connected, Background):
         default = self.settings
         entity_options = EntityOptions(
             key_concurrency=_or(key_concurrency, default.default_key_concurrency),
-            idle_timeout=_seconds(idle_timeout, default.default_idle_timeout),
+            idle_timeout=checked_seconds(_or(idle_timeout, default.default_idle_timeout), "idle_timeout"),
             max_active=_or(max_active, default.default_max_active),
         )
         if unknown := options.keys() - ProcessorKeywords.__annotations__.keys() | options.keys() & {"middleware"}:
@@ -256,6 +256,9 @@ def options_of(default: Settings, name: str, given: ProcessorKeywords) -> Proces
     def either(option: str) -> Any:
         return _or(given.get(option), getattr(default, f"default_{option}"))
 
+    def duration(option: str) -> float:
+        return checked_seconds(either(option), f"processor {name!r}: {option}")
+
     def unless_default(option: str) -> Any:
         found = given.get(option, "default")
         return getattr(default, f"default_{option}") if found == "default" else found
@@ -264,17 +267,17 @@ def options_of(default: Settings, name: str, given: ProcessorKeywords) -> Proces
         name=name,
         exception_policy=_policy(name, either("exception_policy")),
         retry=either("retry"),
-        timeout=None if (timeout := either("timeout")) is None else seconds(timeout),
+        timeout=None if either("timeout") is None else duration("timeout"),
         middleware=tuple(given.get("middleware") or ()),
-        lock_expiry=seconds(either("lock_expiry")),
-        grace_period=seconds(either("grace_period")),
+        lock_expiry=duration("lock_expiry"),
+        grace_period=duration("grace_period"),
         max_parked=either("max_parked"),
         max_crashes=either("max_crashes"),
         park_retry=unless_default("park_retry"),
         breaker=unless_default("breaker"),
         prefetch_count=either("prefetch_count"),
         prefetch_bytes=either("prefetch_bytes"),
-        join_delay=seconds(either("join_delay")),
+        join_delay=duration("join_delay"),
         start=either("start"),
     )
 
@@ -292,7 +295,3 @@ T = TypeVar("T")
 
 def _or(given: T | None, default: T) -> T:
     return default if given is None else given
-
-
-def _seconds(given: Duration | None, default: float) -> float:
-    return default if given is None else seconds(given)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
+from runnel.errors import ConfigurationError
+
 Duration = float | int | timedelta
 """Seconds, or a timedelta."""
 
@@ -18,6 +20,18 @@ Duration = float | int | timedelta
 def seconds(duration: Duration) -> float:
     """A duration in seconds."""
     return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+
+
+def checked_seconds(duration: object, what: str) -> float:
+    """A duration that somebody gave as `what`, in seconds.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return seconds(duration)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{what} must be seconds, or a timedelta, not {duration!r}") from None
 
 
 class Timer(Protocol):

@@ -27,6 +27,11 @@ def load(target: str, kind: type[T]) -> T:
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         raise ConfigurationError(f"{target!r} must have the form module:{_example(kind)}")
+    if module_name.startswith("."):
+        raise ConfigurationError(
+            f"{module_name!r} is no name of a module: go to its folder, and write "
+            f"{module_name.rpartition('/')[2].lstrip('.').removesuffix('.py')}:{attribute}"
+        )
     module = found = _imported(module_name)
     for part in attribute.split("."):
         if not hasattr(found, part):

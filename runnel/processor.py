@@ -65,6 +65,8 @@ class ProcessorOptions:
             raise ConfigurationError(f"processor {self.name!r}: start must be earliest or latest, not {self.start!r}")
         check_name("processor", self.name)
         for name in ("lock_expiry", "max_parked", "max_crashes", "prefetch_count", "prefetch_bytes"):
+            if not isinstance(getattr(self, name), int | float):
+                raise ConfigurationError(f"processor {self.name!r}: {name} must be a number, not {getattr(self, name)!r}")
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"processor {self.name!r}: {name} must be greater than 0")
         if self.timeout is not None and self.timeout <= 0:

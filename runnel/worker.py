@@ -125,8 +125,12 @@ class Worker:
         if self.app.settings.autodiscover is not None:
             discover(self.app.settings.autodiscover)
         known = self.app.processors
+        if isinstance(names, str) and names != "all":
+            raise ConfigurationError(f"processors must be \"all\" or a list of names, as [{names!r}], not {names!r}")
         chosen = list(known) if names == "all" else list(names)
         for name in chosen:
+            if not isinstance(name, str):
+                raise ConfigurationError(f"processors are given by their names, not {name!r}: it has {', '.join(known)}")
             if name not in known:
                 raise ConfigurationError(f"app {self.app.name!r} has no processor {name!r}: it has {', '.join(known)}")
         if not chosen and not self.app.jobs:

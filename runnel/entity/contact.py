@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, field
 
-from runnel.clock import Duration, seconds
+from runnel.clock import Duration, checked_seconds
 from runnel.connected import Connected
 from runnel.entity.asking import send
 from runnel.entity.declaration import Entity
@@ -83,7 +83,7 @@ class Contact:
         return method_for(self._name, message, self._entity.methods)
 
     def _limit(self, timeout: Duration | None) -> float:
-        limit = self.app.send_timeout if timeout is None else seconds(timeout)
+        limit = self.app.send_timeout if timeout is None else checked_seconds(timeout, f"actor {self._name!r}: timeout")
         if not 0 < limit < math.inf:
             raise RecordError(f"actor {self._name!r}: timeout must be greater than 0, not {timeout!r}")
         return limit

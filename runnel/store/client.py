@@ -7,12 +7,13 @@ plain `redis.asyncio` client.
 import asyncio
 import contextlib
 import logging
+import re
 import threading
 import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis.exceptions as redis_errors
 from redis.asyncio import Redis as Redis  # for the type of app.redis: no other module imports redis
@@ -133,11 +134,15 @@ class Store:
     def _client(self) -> Redis:
         url = self._server_url()
         check_scheme(url)
+        _check_database(url)
         try:
             # No timeout: a link bounds its exchanges itself, and redis-py's way costs a task each.
             pool = ConnectionPool.from_url(url, **_options(Retry(NoBackoff(), 0), None))
+            pool.make_connection()  # type: ignore[no-untyped-call]  # only here do options in the URL meet what there is
         except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"redis_url {self.where!r} is not a URL of a Redis server: {error}") from error
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            said = f"it has no option {unknown[1]!r}" if unknown else error
+            raise ConfigurationError(f"redis_url {self.where!r} is not a URL of a Redis server: {said}") from error
         return Redis.from_pool(pool)
 
     async def _check(self, client: Redis) -> None:
@@ -244,6 +249,18 @@ def check_scheme(url: str) -> None:
     if scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError(
             f"redis_url {without_credentials(url)!r} must begin with redis://, rediss://, unix:// or embedded://"
+        )
+
+
+def _check_database(url: str) -> None:
+    """Refuse a database that is no number: redis-py would take the first one."""
+    parts = urlsplit(url)
+    found = unquote(parts.path).replace("/", "")
+    if parts.scheme == "unix" or not found or "db" in parse_qs(parts.query):
+        return
+    if not (found.isascii() and found.isdigit()):
+        raise ConfigurationError(
+            f"redis_url {without_credentials(url)!r}: {found!r} is no number of a database: write {parts.scheme}://HOST:PORT/0"
         )
 
 

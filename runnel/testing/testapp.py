@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from runnel.actors import ActorSnapshot
 from runnel.app import App
-from runnel.clock import Duration, seconds
+from runnel.clock import Duration, checked_seconds, seconds
 from runnel.errors import ConfigurationError, NotDrained
 from runnel.processor import Processor
 from runnel.roles.tree import top_name
@@ -58,9 +58,11 @@ class TestApp:
     __test__ = False  # or pytest would take it for a test, going by its name
 
     def __init__(self, app: App, *, processors: Literal["all"] | Iterable[str] = "all") -> None:
+        if not isinstance(app, App):
+            raise ConfigurationError(f"TestApp: give it the App itself, not {app!r}")
         self.app = app
         self.worker = Worker(app, settle=0.0)  # no others come
-        self._names = processors if processors == "all" else list(processors)
+        self._names = processors if isinstance(processors, str) else list(processors)
         self._server: ThrowawayServer | None = None
         self._running: asyncio.Task[None] | None = None
         self._onlooker: Onlooker | None = None
@@ -108,8 +110,9 @@ class TestApp:
 
         Cancelling it changes nothing.
         """
-        if not await self._comes(self._is_drained, seconds(timeout)):
-            raise NotDrained(await self._told(f"not drained within {seconds(timeout):g} s", self._standing.undone))
+        patience = checked_seconds(timeout, "drained: timeout")
+        if not await self._comes(self._is_drained, patience):
+            raise NotDrained(await self._told(f"not drained within {patience:g} s", self._standing.undone))
 
     async def advance(self, duration: Duration, timeout: Duration = 10) -> None:
         """Let time pass for what goes by due times: timers, crontabs, delayed events, reminders.
@@ -132,7 +135,7 @@ class TestApp:
 
         Cancelled, it has let some of the time pass.
         """
-        due_times, patience = self.app.due_times, seconds(timeout)
+        due_times, patience = self.app.due_times, checked_seconds(timeout, "advance: timeout")
         target = due_times.ahead + _checked(duration)
         wait = await self._settled(patience)
         while due_times.ahead < target:

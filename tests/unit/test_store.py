@@ -1,13 +1,16 @@
 """The way to a server: what is shown of its URL, and the embedded one that nobody wants any more."""
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 
 import pytest
 
+from runnel import ConfigurationError
+from runnel.clock import SystemClock
 from runnel.store import client
-from runnel.store.client import without_credentials
+from runnel.store.client import Store, without_credentials
 from tests.support import wait_until
 
 
@@ -24,6 +27,28 @@ from tests.support import wait_until
 )
 def test_a_url_is_shown_without_what_is_secret(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://me:secret@host:6399/abc", "redis_url 'redis://host:6399/abc': 'abc' is no number of a database: write redis://"),
+        ("rediss://host/1x?password=secret", "'1x' is no number of a database: write rediss://HOST:PORT/0"),
+        ("redis://host:6399/1?foo=secret", "'redis://host:6399/1' is not a URL of a Redis server: it has no option 'foo'"),
+        ("unix:///run/redis.sock?foo=1", "it has no option 'foo'"),
+    ],
+)
+async def test_a_url_that_says_what_there_is_not_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        _ = Store(url, SystemClock()).redis
+    assert "secret" not in str(caught.value)
+
+
+async def test_urls_that_say_which_database_are_taken() -> None:
+    for url in ("redis://host", "redis://host/", "redis://host/2", "redis://host/x?db=2", "unix:///run/redis.sock?db=2"):
+        store = Store(url, SystemClock())
+        assert store.redis.connection_pool.connection_kwargs.get("db", 0) == (2 if "2" in url else 0)
+        await store.close()
 
 
 class FakeServer:

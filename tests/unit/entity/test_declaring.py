@@ -8,6 +8,8 @@ from typing import Annotated, Any, Generic, NewType, Protocol, TypeVar
 import pytest
 
 from runnel import Actor, App, ConfigurationError, Context, Event, Record, RecordError, Stream, handles
+from runnel.testing import TestApp
+from runnel.worker import Worker
 
 T = TypeVar("T")
 
@@ -197,6 +199,36 @@ def test_a_class_of_actors_is_no_processor() -> None:
 def test_a_policy_that_is_none_says_which_there_are() -> None:
     with pytest.raises(ConfigurationError, match=r"processor 'Till': exception_policy must be one of 'halt', .*, not 'PARK'"):
         App("shop").actor(orders, exception_policy="PARK")(till())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("lock_expiry", "soon", "processor 'Till': lock_expiry must be seconds, or a timedelta, not 'soon'"),
+        ("timeout", [1], "processor 'Till': timeout must be seconds, or a timedelta, not [1]"),
+        ("idle_timeout", "soon", "idle_timeout must be seconds, or a timedelta, not 'soon'"),
+        ("max_parked", "many", "processor 'Till': max_parked must be a number, not 'many'"),
+    ],
+)
+def test_an_option_that_is_no_number_is_named(option: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        App("shop").actor(orders, **{option: value})(till())
+    assert str(caught.value) == said
+
+
+async def test_what_a_test_app_is_not_given_rightly_is_said() -> None:
+    for given, said in [("shop", "give it the App itself, not 'shop'"), (App, "give it the App itself, not <class")]:
+        with pytest.raises(ConfigurationError, match=said):
+            TestApp(given)  # type: ignore[arg-type]
+    app = App("shop")
+    cls = app.actor(orders)(till())
+    with pytest.raises(ConfigurationError, match="drained: timeout must be seconds, or a timedelta, not 'x'"):
+        await TestApp(app).drained(timeout="x")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="actor 'Till': timeout must be seconds, or a timedelta, not 'x'"):
+        await cls.ask("k", Order(key="k"), timeout="x")
+    for wrong, said in [([cls], "given by their names, not <class"), ("Till", r"a list of names, as \['Till'\]")]:
+        with pytest.raises(ConfigurationError, match=said):
+            await Worker(app).run(wrong)
 
 
 def test_a_function_may_want_other_things_beside_the_record() -> None:
