@@ -118,7 +118,7 @@ class Actor(Context, Generic[M, S]):
         """Have the key's actor handle a message, in order with its events, and wait for what it returns.
 
         Args:
-            key: Which actor.
+            key: Which actor. As that of `Stream.send`, it is the one given, whatever `partition_by` says of the message.
             message: A record of the stream, for `receive`, or of a type that a method `@handles`.
             timeout: Seconds, or a timedelta (`send_timeout`). After that the message is dropped, unless it is being handled.
 

@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 
 from runnel.entity.actor import HANDLES, Actor
 from runnel.entity.context import Context
-from runnel.entity.fitting import annotation_of, check_call, check_hooks, check_method, fits, overridden, shown
+from runnel.entity.fitting import annotation_of, check_call, check_hooks, check_method, fits, name_of, overridden, shown
 from runnel.entity.messages import Method, method_of
 from runnel.errors import ConfigurationError, RecordError
 from runnel.handling.event import Event
@@ -166,7 +166,7 @@ def _methods(cls: type[Actor[Any, Any]], stream: Stream[Any]) -> dict[str, Metho
             if message.__name__ in methods:
                 raise ConfigurationError(f"actor {cls.__name__!r}: two methods handle messages called {message.__name__!r}")
             methods[message.__name__] = method_of(cls.__name__, found, message)
-            check_call(found, cls.__name__, found.__name__, ("self", "message"))
+            check_call(found, cls.__name__, name_of(found), ("self", "message"))
             check_method(cls, cls.__name__, found, message, f"see its @handles({message.__name__})")
     return methods
 

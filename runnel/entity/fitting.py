@@ -98,9 +98,8 @@ def check_method(cls: type[Any], name: str, function: Any, message: type[Any], w
         return
     annotation = annotation_of(function, parameters[1], ChainMap(*(dict(vars(each)) for each in cls.__mro__)))
     if not fits(annotation, message):
-        raise ConfigurationError(
-            f"actor {name!r}: {function.__name__} takes {shown(annotation)}, and would get {shown(message)}: {why}"
-        )
+        called = name_of(function)
+        raise ConfigurationError(f"actor {name!r}: {called} takes {shown(annotation)}, and would get {shown(message)}: {why}")
 
 
 def annotation_of(function: Any, parameter: inspect.Parameter, names: Mapping[str, Any] | None = None) -> Any:
@@ -151,6 +150,11 @@ def fits(annotation: Any, message: Any) -> bool:
         return issubclass(given, declared) or issubclass(declared, given) or (given is int and declared is float)
     except TypeError:  # a protocol, or a TypedDict
         return True
+
+
+def name_of(function: Any) -> str:
+    """What it is called; of an object its class."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def shown(annotation: Any) -> str:

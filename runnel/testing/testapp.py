@@ -45,7 +45,8 @@ class TestApp:
         processors: The names of those to run, as for `Worker.start`. Nobody waits for the others.
 
     Raises:
-        ConfigurationError: `async with`: the app is in another TestApp, the server is not installed, or what a worker raises.
+        ConfigurationError: `app` is none. `async with`: the app is in another TestApp, the server is not installed, or what a
+            worker raises.
         StartFailed: `async with`: an `on_start` function failed.
         HandlerFailed: At the end of the `async with`: a handler failed under HALT, and no call has raised that before. So with
             all that ends a worker; not if the body raises.

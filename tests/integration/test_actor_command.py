@@ -188,6 +188,9 @@ async def test_actors_are_asked_told_and_shown(bank: Bank) -> None:
         told = await bank.run("actor", "tell", "bank:Account", "ada", "Posting", '{"account": "ada", "pence": 5}')
         assert told.out.startswith("postings/")
         assert await bank.json("actor", "ask", "bank:Account", "ada", "Balance") == 55
+        of_ada = '{"account": "ada", "pence": 2}'
+        assert await bank.json("actor", "ask", "bank:Account", "bob", "Posting", of_ada) is None
+        assert await bank.json("actor", "ask", "bank:Account", "bob", "Balance") == 7, "the key given says whose it is"
 
         failed = await bank.run("actor", "ask", "bank:Account", "ada", "Draw", '{"pence": 56}')
         said = "actor 'Account' of key 'ada' has answered with Reject: not so much there; it has changed nothing"

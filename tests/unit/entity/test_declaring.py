@@ -117,6 +117,7 @@ def test_local_classes_and_wrapped_methods_are_taken() -> None:
 
     declare(till(receive=receive))
     declare(till(receive=converting))
+    declare(till(receive=functools.partial(taking(Order)), ask=handles(Query)(functools.partial(taking(Query)))))
 
 
 def test_a_class_that_derives_from_declared_ones_is_taken() -> None:
