@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, example, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, ending, example, find
 
 Start = Annotated[
     str,
@@ -99,16 +99,16 @@ def release(
     processor = find(target, Processor, redis_url)
     app = app_of(processor)
 
-    async def work() -> None:
+    async def work() -> int:
         async with app:
             await app.compare_stream(processor.stream)
             plan = await make_plan(app, processor, partition or ())
             print_release(plan)
             if yes:
                 await carry_out(app, processor, plan)
+            return len(plan.stopped)
 
-    asyncio.run(work())
-    _say(yes)
+    typer.echo(ending(yes, asyncio.run(work()), "None is quarantined"))
 
 
 def delete(
@@ -163,4 +163,4 @@ def delete(
 
 
 def _say(yes: bool) -> None:
-    typer.echo("Done." if yes else "Nothing is changed yet: --yes does it.")
+    typer.echo(ending(yes, 1, ""))

@@ -26,6 +26,19 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def ending(yes: bool, found: int, none: str) -> str:
+    """The last line of a command that shows its plan first.
+
+    Args:
+        yes: Whether it did what the plan says.
+        found: How much there was to do.
+        none: What to say if it was nothing, so that a slip of the pen does not look like a success.
+    """
+    if not found:
+        return f"{none}: nothing is changed."
+    return "Done." if yes else "Nothing is changed yet: --yes does it."
+
+
 def find(target: str, kind: type[T], redis_url: str | None, *, looks: bool = False) -> T:
     """The app, stream or processor that a short command is about; only errors of the log are shown.
 

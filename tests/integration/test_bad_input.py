@@ -149,3 +149,32 @@ def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tupl
 def test_what_makes_no_sense_is_one_line(call: Caller, words: list[str], code: int, parts: list[str]) -> None:
     call.write("shop", APP + ACTOR)
     call(*words).refused(code, *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("resume", "shop:printer"), "None is paused"),
+        (("restart", "shop:printer"), "No worker runs any"),
+        (("processor", "release", "shop:printer"), "None is quarantined"),
+        (("dead", "retry", "shop:printer"), "No such event"),
+        (("dead", "discard", "shop:printer", "--key", "7"), "No such event"),
+        (("parked", "release", "shop:printer"), "No such event"),
+        (("parked", "discard", "shop:printer", "--error", "nosuch"), "No such event"),
+        (("timers", "cancel", "shop:app", "orders/0/999"), "No such delayed event"),
+    ],
+    ids=named,
+)
+def test_where_there_is_nothing_to_do_it_says_so(call: Caller, valkey: Server, words: tuple[str, ...], said: str) -> None:
+    for more in ([], ["--yes"]):
+        assert call.done(*words, *more).out.endswith(f"{said}: nothing is changed.\n")
+
+
+def test_a_worker_that_runs_none_of_it_cannot_restart_it(call: Caller, valkey: Server) -> None:
+    words = "restart", "shop:printer", "--worker", "nobody", "--yes"
+    call(*words).refused(2, "worker 'nobody' runs none of these partitions of 'printer'; no worker does")
+    with valkey.client() as client:
+        history = client.info("replication")["master_replid"]
+        slot = {"owner": "ann-1", "epoch": 1, "nonce": "n", "history": history, "deadline": 2**45}
+        client.hset("{shop:orders:2}:proc:printer", mapping=slot)
+    call(*words).refused(2, "those that do: ann-1")
