@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, ending, example, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, ending, example, find, find_unnamed
 
 Start = Annotated[
     str,
@@ -143,7 +143,7 @@ def delete(
     if name is None:
         if stream is not None:
             raise ConfigurationError("--stream goes with --name; a processor of the code has its stream")
-        processor = find(target, Processor, redis_url, looks=True)
+        processor = find_unnamed(target, Processor, redis_url)
         app, name, stream = app_of(processor), processor.options.name, processor.stream.name
     else:
         app = find(target, App, redis_url, looks=True)

@@ -73,24 +73,22 @@ def find_any(target: str, redis_url: str | None) -> tuple[Any, Any]:
     Raises:
         ConfigurationError: It is none of these.
     """
-    from runnel.discovery import app_of, load
+    from runnel.discovery import app_of, load_any
 
-    found = find(target, kind_of(load(target, object)), redis_url, looks=True)
+    found = find(target, type(load_any(target)), redis_url, looks=True)
     return app_of(found), found
 
 
-def kind_of(found: object) -> type[Any]:
-    """Which of them it is.
+def find_unnamed(target: str, kind: type[T], redis_url: str | None) -> T:
+    """As `find`, where `--name` was not given, with which it would be an app.
 
     Raises:
-        ConfigurationError: None.
+        ConfigurationError: There is none, or it is an app.
     """
     from runnel.app import App
+    from runnel.discovery import load_any
     from runnel.errors import ConfigurationError
-    from runnel.processor import Processor
-    from runnel.stream import Stream
 
-    for kind in (App, Stream, Processor):
-        if isinstance(found, kind):
-            return kind
-    raise ConfigurationError(f"{found!r} is no app, stream, processor or actor")
+    if isinstance(load_any(target), App):
+        raise ConfigurationError(f"{target} is an App, not a {kind.__name__}: with an app, give --name NAME")
+    return find(target, kind, redis_url, looks=True)

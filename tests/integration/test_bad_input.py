@@ -124,7 +124,7 @@ def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tupl
         (["stream", "trim", "shop:orders", "--length", "-5"], 2, ["'--length'"]),
         (["stream", "delete", "shop:app", "--name", "letters"], 2, ["no stream 'letters'; it has orders"]),
         (["stream", "paint"], 2, ["paint"]),
-        (["describe", "shop:Order"], 2, ["no app, stream, processor or actor"]),
+        (["describe", "shop:Order"], 2, ["not an app, stream, processor or actor"]),
         (["doctor", "shop:app", "--wait", "-1"], 2, ["'--wait'"]),
         (["replay", "shop:orders"], 2, ["--processor"]),
         (["processor", "reset", "shop:printer", "--start", "latest", "--partition", "4"], 2, ["no partition 4"]),
@@ -178,3 +178,15 @@ def test_a_worker_that_runs_none_of_it_cannot_restart_it(call: Caller, valkey: S
         slot = {"owner": "ann-1", "epoch": 1, "nonce": "n", "history": history, "deadline": 2**45}
         client.hset("{shop:orders:2}:proc:printer", mapping=slot)
     call(*words).refused(2, "those that do: ann-1")
+
+
+def test_what_cannot_be_described_is_said_with_what_can(call: Caller) -> None:
+    call.write("shop", APP + ACTOR)
+    others = "; it has app, orders, printer, Account\n"
+    call("describe", "shop:nothing").refused(2, f"module 'shop' has no 'nothing'{others}")
+    call("describe", "shop:datetime").refused(2, f"shop:datetime is a type, not an app, stream, processor or actor{others}")
+
+
+def test_where_an_app_is_given_its_name_is_missing(call: Caller) -> None:
+    for kind in ("Stream", "Processor"):
+        call(kind.lower(), "delete", "shop:app", "--yes").refused(2, f"shop:app is an App, not a {kind}: ", "give --name NAME")
