@@ -132,7 +132,7 @@ def delete(
         async with app:
             plan = await erasing.make_plan(app, name)
             if not json:
-                view.show(view.erasure_view(plan))
+                view.show(view.erasure_view(plan, force=force))
             if yes:
                 await erasing.carry_out(app, plan, force=force)
             return plan
