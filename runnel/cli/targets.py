@@ -89,6 +89,10 @@ def find_unnamed(target: str, kind: type[T], redis_url: str | None) -> T:
     from runnel.discovery import load_any
     from runnel.errors import ConfigurationError
 
-    if isinstance(load_any(target), App):
-        raise ConfigurationError(f"{target} is an App, not a {kind.__name__}: with an app, give --name NAME")
-    return find(target, kind, redis_url, looks=True)
+    is_app = isinstance(load_any(target), App)
+    try:
+        return find(target, kind, redis_url, looks=True)
+    except ConfigurationError as error:
+        if is_app:
+            raise ConfigurationError(f"{error}; with an app, give --name NAME") from None
+        raise

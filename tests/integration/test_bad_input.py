@@ -189,4 +189,4 @@ def test_what_cannot_be_described_is_said_with_what_can(call: Caller) -> None:
 
 def test_where_an_app_is_given_its_name_is_missing(call: Caller) -> None:
     for kind in ("Stream", "Processor"):
-        call(kind.lower(), "delete", "shop:app", "--yes").refused(2, f"shop:app is an App, not a {kind}: ", "give --name NAME")
+        call(kind.lower(), "delete", "shop:app", "--yes").refused(2, f"shop:app is an App, not a {kind}; it has ", "give --name NAME")
