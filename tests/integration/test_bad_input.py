@@ -141,7 +141,7 @@ def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tupl
         (["send", "shop:orders", "{"], 1, ["not JSON"]),
         (["send", "shop:orders", "[1]"], 1, ["an object"]),
         (["actor", "ask", "shop:Account", "1", "Order", "{"], 1, ["JSON"]),
-        (["actor", "ask", "shop:Account", "1", "Nonsense"], 1, ["Nonsense"]),
+        (["actor", "ask", "shop:Account", "1", "Nonsense"], 2, ["Nonsense"]),
         (["actor", "show", "shop:printer", "1"], 2, ["actor"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -189,4 +189,5 @@ def test_what_cannot_be_described_is_said_with_what_can(call: Caller) -> None:
 
 def test_where_an_app_is_given_its_name_is_missing(call: Caller) -> None:
     for kind in ("Stream", "Processor"):
-        call(kind.lower(), "delete", "shop:app", "--yes").refused(2, f"shop:app is an App, not a {kind}; it has ", "give --name NAME")
+        missing = f"shop:app is an App, not a {kind}; it has "
+        call(kind.lower(), "delete", "shop:app", "--yes").refused(2, missing, "give --name NAME")
