@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -37,7 +37,7 @@ class Spans:
 
     def __init__(self, app: App) -> None:
         self.exported = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
+        provider = TracerProvider(shutdown_on_exit=False, span_limits=SpanLimits(max_links=1_000))
         provider.add_span_processor(SimpleSpanProcessor(self.exported))
         self.tracer = provider.get_tracer("test")
         assert app.tracing is not None
@@ -181,6 +181,19 @@ async def test_actors_carry_traces_on(world: World) -> None:
     assert own(second) in committed
     assert own(first) not in committed, "it failed: nothing of it is committed"
     assert sorted(committed) == sorted({*committed}), "each is in one commit"
+
+
+async def test_each_event_of_an_actor_that_is_there_has_a_span(world: World) -> None:
+    world.failing = 0
+    async with TestApp(world.app) as test:
+        for _ in range(3):
+            await world.orders.send(Order(number=1))
+            await test.drained()
+    processed = world.spans.named("process orders")
+    assert [parent(span) for span in processed] == [own(span) for span in world.spans.named("send orders")]
+    assert [parent(span) for span in world.spans.named("emit bills")] == [own(span) for span in world.spans.named("own")]
+    assert [parent(span) for span in world.spans.named("own")] == [own(span) for span in processed]
+    assert len(processed) == 3
 
 
 async def test_the_documents_list_is_what_there_is(world: World) -> None:
