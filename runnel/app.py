@@ -32,7 +32,7 @@ class App(Connected, Background):
 
     Args:
         name: Part of every key in Redis. Apps of different names share a server without touching each other.
-        tracing: Make OpenTelemetry spans of sends and of what processors do (docs/tracing.md).
+        tracing: Make OpenTelemetry spans of sends, handling and commits (docs/tracing.md).
         **settings: See `runnel.settings.Settings`. What is not given comes from `RUNNEL_<NAME>` in the environment.
 
     Raises:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl, example, find
+from runnel.cli.targets import AppTarget, RedisUrl, ending, example, find
 
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="As `list` shows it: stream/partition/number.", show_default=False)
@@ -94,9 +94,7 @@ def cancel(
     planned, done = asyncio.run(work())
     if json:
         return
-    if not yes:
-        typer.echo("Nothing is changed yet: --yes does it.")
-    elif done == planned:
-        typer.echo("Done.")
+    if not yes or done == planned:
+        typer.echo(ending(yes, planned, "No such delayed event"))
     else:
         typer.echo(f"Done, but for {planned - done:,} that came into the log meanwhile.")
