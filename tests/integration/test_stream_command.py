@@ -190,3 +190,18 @@ def test_a_processor_an_actor_and_an_app_are_described(shop: Caller) -> None:
     assert app["jobs"] == [{"job": "often", "schedule": "every 10 s", "runs_on": "each worker"}]
     assert "key concurrency" in shop.done("describe", "shop:Account").out
     shop("describe", "shop:Order").refused(2, "no app, stream, processor or actor")
+
+
+def test_a_release_and_a_deletion_of_a_processor_are_told_to_programs(shop: Caller, valkey: Server) -> None:
+    with valkey.client() as client:
+        client.hset("{shop:orders:2}:proc:printer", "stopped", "event orders/2/3-0 failed: no")
+    for words in ([], ["--yes"]):
+        plan = shop.done("processor", "release", "shop:printer", *words, "--json").json
+        assert plan["partitions"] == [{"partition": 2, "cursor": "2-0", "lag": 3, "stopped": "event orders/2/3-0 failed: no"}]
+        assert plan["done"] == bool(words)
+    for words in ([], ["--yes"]):
+        plan = shop.done("processor", "delete", "shop:printer", *words, "--json").json
+        assert (plan["processor"], plan["done"], plan["left_alone"]) == ("printer", bool(words), ["orders"])
+        first = plan["partitions"][0]
+        assert (first["stream"], first["partition"], first["cursor"], first["lag"]) == ("orders", 0, "2-0", 3)
+    shop("processor", "delete", "shop:printer").refused(2, "no processor 'printer'")
