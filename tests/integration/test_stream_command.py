@@ -189,7 +189,7 @@ def test_a_processor_an_actor_and_an_app_are_described(shop: Caller) -> None:
     assert [each["kind"] for each in app["processors"]] == ["a function", "actors"]
     assert app["jobs"] == [{"job": "often", "schedule": "every 10 s", "runs_on": "each worker"}]
     assert "key concurrency" in shop.done("describe", "shop:Account").out
-    shop("describe", "shop:Order").refused(2, "no app, stream, processor or actor")
+    shop("describe", "shop:Order").refused(2, "not an app, stream, processor or actor")
 
 
 def test_a_release_and_a_deletion_of_a_processor_are_told_to_programs(shop: Caller, valkey: Server) -> None:
