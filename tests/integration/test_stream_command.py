@@ -205,3 +205,11 @@ def test_a_release_and_a_deletion_of_a_processor_are_told_to_programs(shop: Call
         first = plan["partitions"][0]
         assert (first["stream"], first["partition"], first["cursor"], first["lag"]) == ("orders", 0, "2-0", 3)
     shop("processor", "delete", "shop:printer").refused(2, "no processor 'printer'")
+
+
+def test_one_event_is_no_plural(shop: Caller, valkey: Server) -> None:
+    with valkey.client() as client:
+        for number in range(4):
+            client.hset(PartitionKeys("shop", "orders", number).cursors.decode(), "printer", "5-0" if number else "4-0")
+            client.hset(PartitionKeys("shop", "orders", number).slot("printer").decode(), "count", 5 if number else 4)
+    shop("stream", "delete", "shop:orders", "--yes").refused(1, "'orders': 1 event is not done: --force deletes")
