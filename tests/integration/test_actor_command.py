@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,6 +149,35 @@ def bank(
 
 
 # ── ask, tell, show, list ──
+
+
+async def test_timers_show_what_actors_are_to_be_reminded_of_and_cancel_none_of_it(bank: Bank) -> None:
+    await bank.send(("ada", 1))
+    async with bank.working():
+        with bank.server.client() as redis:
+            await wait_until(lambda: redis.exists(bank.place("ada").delayed))
+    await bank.module.postings.send(bank.module.Posting(account="ada", pence=2), at=datetime(2040, 1, 1, tzinfo=UTC))
+
+    found = await bank.json("timers", "list", "bank:app", "--json")
+    [reminder], [event] = found["reminders"], found["delayed"]
+    due = datetime.fromisoformat(reminder.pop("due"))
+    assert timedelta(minutes=58) < due - datetime.now(UTC) < timedelta(minutes=61)
+    partition = bank.place("ada").number
+    about = {"processor": "Account", "key": "ada", "name": "statement"}
+    assert reminder == about | {"stream": "postings", "partition": partition}
+    assert (event["id"], found["delayed_total"]) == (f"postings/{partition}/1", 2)
+    [first] = (await bank.json("timers", "list", "bank:app", "--json", "--limit", "1"))["reminders"]
+    assert first["name"] == "statement"
+    shown = (await bank.run("timers", "list", "bank:app", "--key", "ada")).out
+    assert re.search(r"statement +\d{4}-\d\d-\d\d [\d:]+ +Account +ada", shown)
+
+    for words in (("--limit", "1"), ("--yes",)):
+        said = await bank.run("timers", "cancel", "bank:app", "--stream", "postings", *words)
+        assert said.code == 0, said.err
+        assert "1 delayed event is cancelled" in said.out
+        assert "1 reminder stays: only actors cancel them" in said.out
+    found = await bank.json("timers", "list", "bank:app", "--json", "--key", "ada")
+    assert (found["delayed"], [each["name"] for each in found["reminders"]]) == ([], ["statement"])
 
 
 async def test_actors_are_asked_told_and_shown(bank: Bank) -> None:
