@@ -127,6 +127,8 @@ def _doer(where: Where, deed: str, words: str, about: str) -> Callable[..., None
         found = _found(where, target, redis_url, partition, key, error, since, limit, show, carry_out if yes else None)
         if not json:
             typer.echo(ending(yes, len(found), "No such event"))
+            if yes and found and deed == "discard_parked":
+                typer.echo("What lies behind them stays parked until its key runs again: now, by `runnel parked release`.")
 
     command.__doc__ = about
     return command
