@@ -66,7 +66,8 @@ def check(outcome: Outcome) -> None:
     """
     if outcome.failed:
         first = f": {'; '.join(outcome.errors)}" if outcome.errors else ""
-        raise ReplayFailed(f"{outcome.failed:,} of {outcome.events:,} events failed, or lie behind one that did{first}")
+        events = "1 event" if outcome.events == 1 else f"{outcome.events:,} events"
+        raise ReplayFailed(f"{outcome.failed:,} of {events} failed, or lie behind one that did{first}")
 
 
 def done_as_json(outcome: Outcome) -> str:

@@ -67,6 +67,7 @@ GUARDS = [
     Guard("acquire", "if held[3] == nonce", "if not held[7] and held[3] == nonce", "acquire: the same nonce, paused meanwhile"),
     Guard("renew", "if paused then", "if false then", "renew: its owner hears that it is paused"),
     Guard("pause", "since = was.since or since", "since = since", "pause: since it was first"),
+    Guard("pause", "reason == '' and ", "", "pause: a new reason"),
     Guard("pause", "pcall(cjson.decode, paused)", "true, cjson.decode(paused)", "pause: a mark that is none of ours"),
     Guard("acquire", "left > 0 and ", "", "acquire: a lease that ran out"),
     Guard("acquire", "if left > 0", "if false and left > 0", "acquire: a lease that did not"),

@@ -55,7 +55,7 @@ def line(error: BaseException) -> str:
         case KeyboardInterrupt() | typer.Abort():
             said = "interrupted"
         case Misused():
-            said = error.format_message().replace("Value error, ", "")  # typer's, before what a choice says
+            said = _usage(error.format_message(), error.__cause__)
         case RunnelError():
             said = f"{error}{place(error)}"
         case BaseExceptionGroup():
@@ -65,6 +65,15 @@ def line(error: BaseException) -> str:
         case _:
             said = f"{type(error).__name__}: {error}{place(error)}; --traceback shows more"
     return " ".join(said.split())
+
+
+def _usage(said: str, cause: BaseException | None) -> str:
+    """What typer says of a wrong command line, or what it has pydantic say: that does not tell the value."""
+    said = said.replace("Value error, ", "")  # before what a choice says
+    wrong = cause.errors() if cause is not None and hasattr(cause, "errors") else []
+    if not wrong or "Input should be" not in said:
+        return said
+    return said.partition(", unable to parse")[0].replace("Input should be", f"{wrong[0]['input']!r} should be", 1)
 
 
 def code(error: BaseException) -> int:

@@ -36,8 +36,8 @@ def add_to(app: typer.Typer) -> None:
     add("list", "--since -1h", _lister("dead", "Show dead letters, in the order in which they failed."))
     add("show", "3/1595369377000-0", _shower("dead", "Show all that is known of a dead letter, with the end of its traceback."))
     about = "Run dead letters again, by this processor only, before newer events."
-    add("retry", "--error TimeoutError --yes", _doer("dead", "retry_dead", "run again", about))
-    add("discard", "--key 42 --yes", _doer("dead", "discard_dead", "dropped", "Drop dead letters."))
+    add("retry", "--error TimeoutError --yes", _doer("dead", "retry_dead", "Run again", about))
+    add("discard", "--key 42 --yes", _doer("dead", "discard_dead", "Drop", "Drop dead letters."))
     add("export", "> letters.jsonl", export)
     app.add_typer(dead, name="dead")
 
@@ -46,9 +46,9 @@ def add_to(app: typer.Typer) -> None:
     add("list", "--partition 3", _lister("parked", "Show parked events, of each partition in order."))
     add("show", "3/1595369377000-0", _shower("parked", "Show all that is known of a parked event."))
     about = "Let parked keys run again, in order."
-    add("release", "--key 42 --yes", _doer("parked", "release_parked", "run again with all of their keys", about))
+    add("release", "--key 42 --yes", _doer("parked", "release_parked", "Run again, with all of the same keys", about))
     about = "Drop parked events; what is behind them stays."
-    add("discard", "--key 42 --limit 1 --yes", _doer("parked", "discard_parked", "dropped", about))
+    add("discard", "--key 42 --limit 1 --yes", _doer("parked", "discard_parked", "Drop", about))
     app.add_typer(parked, name="parked")
 
 
@@ -100,7 +100,7 @@ def _shower(where: Where, about: str) -> Callable[..., None]:
     return command
 
 
-def _doer(where: Where, deed: str, done: str, about: str) -> Callable[..., None]:
+def _doer(where: Where, deed: str, words: str, about: str) -> Callable[..., None]:
     def command(
         target: ProcessorTarget,
         partition: Partitions = None,
@@ -121,11 +121,14 @@ def _doer(where: Where, deed: str, done: str, about: str) -> Callable[..., None]
             if json:
                 typer.echo(kept.as_json(found))
             else:
-                print_kept(found, f"{len(found):,} {'is' if len(found) == 1 else 'are'} {done}:")
+                events = "dead letter" if where == "dead" else "parked event"
+                print_kept(found, f"{words}: {len(found):,} {events}{'' if len(found) == 1 else 's'}")
 
         found = _found(where, target, redis_url, partition, key, error, since, limit, show, carry_out if yes else None)
         if not json:
             typer.echo(ending(yes, len(found), "No such event"))
+            if yes and found and deed == "discard_parked":
+                typer.echo("What lies behind them stays parked until its key runs again: now, by `runnel parked release`.")
 
     command.__doc__ = about
     return command

@@ -83,7 +83,11 @@ def reset(
 
 
 def release(
-    target: ProcessorTarget, partition: Partitions = None, yes: Yes = False, redis_url: RedisUrl = None
+    target: ProcessorTarget,
+    partition: Partitions = None,
+    yes: Yes = False,
+    json: Json = False,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Let quarantined partitions go on, with the event that failed.
 
@@ -92,7 +96,7 @@ def release(
     import asyncio
 
     from runnel.discovery import app_of
-    from runnel.operations.release import carry_out, make_plan
+    from runnel.operations.release import as_json, carry_out, make_plan
     from runnel.processor import Processor
     from runnel.view.tables import print_release
 
@@ -103,12 +107,17 @@ def release(
         async with app:
             await app.compare_stream(processor.stream)
             plan = await make_plan(app, processor, partition or ())
-            print_release(plan)
+            if not json:
+                print_release(plan)
             if yes:
                 await carry_out(app, processor, plan)
+            if json:
+                typer.echo(as_json(plan, done=yes))
             return len(plan.stopped)
 
-    typer.echo(ending(yes, asyncio.run(work()), "None is quarantined"))
+    found = asyncio.run(work())
+    if not json:
+        typer.echo(ending(yes, found, "None is quarantined"))
 
 
 def delete(
@@ -125,6 +134,7 @@ def delete(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also while a worker runs it, which is fenced.")] = False,
     yes: Yes = False,
+    json: Json = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Forget a processor: its cursors go, and no event waits for it any more.
@@ -136,7 +146,7 @@ def delete(
     from runnel.app import App
     from runnel.discovery import app_of
     from runnel.errors import ConfigurationError
-    from runnel.operations.unregister import carry_out, make_plan
+    from runnel.operations.unregister import as_json, carry_out, make_plan
     from runnel.processor import Processor
     from runnel.view.tables import print_removal
 
@@ -151,12 +161,18 @@ def delete(
     async def work(name: str) -> bool:
         async with app:
             plan = await make_plan(app, name, stream)
-            print_removal(plan)
+            if not json:
+                print_removal(plan)
             if yes:
                 await carry_out(await app.open(), plan, force=force)
+            if json:
+                typer.echo(as_json(plan, done=yes))
             return bool(plan.owners)
 
-    if asyncio.run(work(name)) and not (yes or force):
+    owned = asyncio.run(work(name))
+    if json:
+        return
+    if owned and not (yes or force):
         typer.echo("Nothing is changed yet: --yes would be refused while a worker runs it, --yes --force does it even so.")
     else:
         _say(yes)

@@ -87,8 +87,9 @@ class Health:
         first = stalled[0]
         why = first.why or ("its circuit breaker is open" if first.processor in self.open_breakers else "")
         others = f"; likewise {counted(len(stalled) - 1)} more" if len(stalled) > 1 else ""
+        events = "event" if first.lag == 1 else "events"
         return (
-            f"partition {first.partition} of {first.processor} has {first.lag:,} events to do, "
+            f"partition {first.partition} of {first.processor} has {first.lag:,} {events} to do, "
             f"and has done none for {first.seconds:.0f} s{f': {why}' if why else ''}{others}"
         )
 

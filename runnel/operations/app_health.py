@@ -118,9 +118,10 @@ def _kept(name: str, declared: Processor, now: ProcessorStatus) -> Iterator[Find
         yield Finding(name, "problem", said, "runnel parked list, then release or discard")
     elif now.parked:
         advice = "runnel parked list says why, and when they run again"
-        yield Finding(name, "warning", f"{now.parked:,} events are parked", advice)
+        yield Finding(name, "warning", "1 event is parked" if now.parked == 1 else f"{now.parked:,} events are parked", advice)
     if now.dead:
-        yield Finding(name, "warning", f"{now.dead:,} dead letters", "runnel dead list, then retry or discard")
+        letters = "1 dead letter" if now.dead == 1 else f"{now.dead:,} dead letters"
+        yield Finding(name, "warning", letters, "runnel dead list, then retry or discard")
 
 
 async def _outboxes(app: App, status: Status) -> list[Finding]:

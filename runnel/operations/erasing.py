@@ -128,7 +128,7 @@ async def carry_out(app: App, plan: ErasurePlan, *, force: bool) -> None:
     if plan.owners and not force:
         raise _still_owned(plan, plan.owners)
     if plan.lost and not force:
-        raise NotDone(f"stream {plan.stream!r}: {plan.lost:,} events are not done: --force deletes them, too")
+        raise NotDone(f"stream {plan.stream!r}: {_not_done(plan.lost, '')}: --force deletes that, too")
     async with linked(app) as (store, link):
         calls = [upkeep.erase(each.keys, each.processors, force=force) for each in plan.partitions]
         for answer in await run_all(link, calls, patience=5):
@@ -146,9 +146,13 @@ def _check(plan: ErasurePlan, answer: upkeep.Erased) -> None:
             raise _still_owned(plan, [owner])
         case Undone(processor, events):
             whose = f"by {processor}" if processor else "by any processor"
-            raise NotDone(f"stream {plan.stream!r}: {events:,} events or more are not done {whose}: --force deletes them")
+            raise NotDone(f"stream {plan.stream!r}: {_not_done(events, ' or more')} {whose}: --force deletes that, too")
         case Changed():
             raise NotDone(f"stream {plan.stream!r}: another processor was registered just now: look at the plan again")
+
+
+def _not_done(events: int, more: str) -> str:
+    return f"1 event{more} is not done" if events == 1 else f"{events:,} events{more} are not done"
 
 
 async def _forget_marks(app: App, link: Link, plan: ErasurePlan, noted: dict[str, int]) -> None:

@@ -79,7 +79,8 @@ async def _reason(app: App, processor: Processor, key: str) -> str:
         return f"its partition {keys.number} is paused: `runnel resume` lets it go on"
     if not seen.owner:
         return f"nobody runs its partition {keys.number}: is a worker up?"
-    return f"its partition {keys.number} is run by {seen.owner}, and has {lag(seen):,} events to do"
+    undone = f"{lag(seen):,} {'event' if lag(seen) == 1 else 'events'}"
+    return f"its partition {keys.number} is run by {seen.owner}, and has {undone} to do"
 
 
 async def tell(app: App, processor: Processor, key: str, message: Any) -> str:

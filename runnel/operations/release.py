@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import orjson
 from attrs import frozen
 
 from runnel.app import App
@@ -59,6 +60,15 @@ async def make_plan(app: App, processor: Processor, partitions: Sequence[int] = 
         stream=processor.stream.name,
         stopped=tuple(each for each in found if each.stopped is not None),
     )
+
+
+def as_json(plan: ReleasePlan, *, done: bool) -> str:
+    """The plan for programs, and whether it was carried out."""
+    partitions = [
+        {"partition": each.partition, "cursor": each.cursor, "lag": each.lag, "stopped": each.stopped} for each in plan.stopped
+    ]
+    found = {"processor": plan.processor, "stream": plan.stream, "done": done, "partitions": partitions}
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
 
 
 async def carry_out(app: App, processor: Processor, plan: ReleasePlan) -> None:

@@ -38,7 +38,7 @@ async def examine_server(app: App, store: Store) -> list[Finding]:
         cluster(info),
         eviction(info),
         await _persistence(store, info),
-        memory(info),
+        memory(info, is_embedded=app.settings.redis_url.startswith("embedded://")),
         await _clock(app, store),
         await _latency(app, store),
         *await _scripts(app, store),
@@ -103,12 +103,14 @@ def persistence(info: Info, saves: bool | None) -> Finding:
     return Finding("persistence", "warning", "none: a restart loses all events", advice)
 
 
-def memory(info: Info) -> Finding:
-    """Whether there is room."""
+def memory(info: Info, *, is_embedded: bool = False) -> Finding:
+    """Whether there is room. An embedded server has no setting for it."""
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if not most:
         said = f"{megabytes(used)} used, without a limit: the system kills the server when the machine's is full"
         advice = "Set maxmemory below the machine's memory: then a full server refuses, and lives"
+        if is_embedded:
+            advice = "embedded:// has no setting for it: where that matters, run a server of your own, with maxmemory"
         return Finding("memory", "warning", said, advice)
     said = f"{megabytes(used)} of {megabytes(most)} used ({used / most:.0%})"
     if used < NEARLY_FULL * most:

@@ -7,7 +7,7 @@ hold producers back once a partition is full. So it is looked up on the server, 
 from collections.abc import Iterable, Mapping
 
 import orjson
-from attrs import frozen
+from attrs import asdict, frozen
 
 from runnel.app import App
 from runnel.errors import ConfigurationError, StillOwned, StoreError
@@ -126,6 +126,16 @@ async def make_plan(app: App, processor: str, stream: str | None = None) -> Remo
             for keys, each in zip(chosen, seen, strict=True)
         ),
     )
+
+
+def as_json(plan: RemovalPlan, *, done: bool) -> str:
+    """The plan for programs, and whether it was carried out."""
+    own = lambda field, _: field.name != "keys"  # noqa: E731
+    removals = [
+        {"stream": each.keys.stream, "partition": each.keys.number, **asdict(each, filter=own)} for each in plan.removals
+    ]
+    found = {"processor": plan.processor, "done": done, "left_alone": plan.left_alone, "partitions": removals}
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
 
 
 async def carry_out(store: Store, plan: RemovalPlan, *, force: bool) -> None:

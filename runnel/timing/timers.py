@@ -140,18 +140,17 @@ async def find(app: App, choice: Choice) -> tuple[list[Waiting], int]:
     """Delayed events and reminders, in the order of their due times, and how many there are in all; changes nothing.
 
     Raises:
-        ConfigurationError: The stream never had any.
+        ConfigurationError: There is no such stream.
         StoreError: The server cannot be reached, or refuses.
     """
     store = await app.open()
     noted: Mapping[bytes, bytes] = await store.command("HGETALL", app.keys.delaying)
     counts = {name.decode(): int(count) for name, count in noted.items()}
-    if choice.stream is not None and choice.stream not in counts:
-        raise ConfigurationError(
-            f"stream {choice.stream!r} of app {app.name!r} never had delayed events; "
-            f"those that had: {', '.join(sorted(counts)) or 'none'}"
-        )
-    chosen = sorted(counts) if choice.stream is None else [choice.stream]
+    known = {*counts, *app.streams}
+    if choice.stream is not None and choice.stream not in known:
+        those = ", ".join(sorted(known)) or "none"
+        raise ConfigurationError(f"app {app.name!r} has no stream {choice.stream!r}; it has {those}")
+    chosen = [name for name in sorted(counts) if choice.stream in (None, name)]
     link, found, total = store.link(), list[Waiting](), 0
     try:
         for name in chosen:

@@ -159,7 +159,8 @@ def plan_view(plan: Plan) -> RenderableType:
     if plan.parked:
         are = "is" if plan.parked == 1 else "are"
         parts.append(Text(f"{_many(plan.parked, 'parked event')} {are} dropped: behind the new cursor they run again", "red"))
-    parts += _forgotten(plan)
+    if plan.states or plan.reminding:
+        parts.append(Text(f"Drops {' and '.join(_of_actors(plan))}: these actors begin anew", "red"))
     if owners := sorted({each.owner for each in plan.moves if each.owner}):
         parts.append(Text(f"Running workers go on from there: {', '.join(owners)}"))
     return Group(*parts)
@@ -199,14 +200,14 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
     for each in plan.removals:
         owner = each.owner or Text("-", style="dim")
         table.add_row(each.keys.stream, str(each.keys.number), each.cursor, _lag(each.lag), owner)
-    undone = f"{_many(plan.lag, 'event')} that it has not done" if plan.lag else "nothing, it is caught up"
-    if plan.kept:
-        undone += f", and of {_many(plan.kept, 'parked event or dead letter')}"
-    parts: list[RenderableType] = [
-        Text(f"Delete {plan.processor} on {', '.join(plan.streams)}: lets go of {undone}", "bold"),
-        table,
-        *_forgotten(plan),
-    ]
+    goes = [f"{_many(plan.lag, 'event')} that it has not done"] if plan.lag else []
+    kept = "1 parked event or dead letter" if plan.kept == 1 else f"{plan.kept:,} parked events or dead letters"
+    goes += [kept] if plan.kept else []
+    said = ([] if plan.lag else ["it is caught up"]) + ([f"lets go of {' and of '.join(goes)}"] if goes else [])
+    title = Text(f"Delete {plan.processor} on {', '.join(plan.streams)}: {'; '.join(said)}", "bold")
+    parts: list[RenderableType] = [title, table]
+    if dropped := _of_actors(plan):
+        parts.append(Text(f"Drops {' and '.join(dropped)}", "red"))
     if plan.emitted:
         parts.append(Text(f"{_many(plan.emitted, 'emitted event')} on the way to other partitions: dropped", "red"))
     if plan.owners:
@@ -226,13 +227,8 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
     return Group(*parts)
 
 
-def _forgotten(plan: Plan | RemovalPlan) -> list[RenderableType]:
-    """What goes of actors, if anything does."""
-    said = _of_actors(plan)
-    return [Text(f"Drops {' and '.join(said)}: these actors begin anew", "red")] if said else []
-
-
 def _of_actors(plan: Plan | RemovalPlan) -> list[str]:
+    """What goes of actors, if anything does."""
     said = [f"the state of {_many(plan.states, 'key')}"] if plan.states else []
     return said + ([f"the reminders of {_many(plan.reminding, 'key')}"] if plan.reminding else [])
 

@@ -645,7 +645,7 @@ def test_a_resets_plan_for_programs_tells_how_to_undo_it(shop: Folder) -> None:
     shop.run(*words, "--start", first, "--yes")
     plan = json.loads(shop.run(*words, "--start", "earliest").stdout)
     move = {"partition": int(number), "owner": None, "cursor_now": first, "cursor_then": "0-0", "again": 1, "skipped": 0}
-    move |= {"parked": 0, "states": 0, "reminding": 0}
+    move |= {"parked": 0, "states": 0, "reminding": 0, "trimmed": 0}
     head = {"processor": "printer", "stream": "orders", "again": 1, "skipped": 0}
     assert plan == {**head, "done": False, "partitions": [move]}
     assert json.loads(shop.run(*words, "--start", "earliest", "--yes").stdout) == {**plan, "done": True}

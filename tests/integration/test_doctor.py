@@ -118,7 +118,7 @@ async def test_partitions_that_stand_still(valkey: Server) -> None:
         ("problem", "nobody runs partition 2, with events to do"),
         ("warning", "no event was done in partition 1 between two looks, though a worker owns them"),
         ("problem", "as many events are parked as may be (max_parked) in partition 1: there it pauses"),
-        ("warning", "1 dead letters"),
+        ("warning", "1 dead letter"),
         ("problem", "partition 2 full of events that it has not done: producers wait, or are refused"),
     }
 

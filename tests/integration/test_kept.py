@@ -94,8 +94,8 @@ async def test_parked_keys_are_shown_and_released(make: Make) -> None:
         await wait_until(lambda: done(folder)[2:] == ["a 2", "a 3", "a 4"])
 
         first = ("parked", "discard", "shop:printer", "--error", "for b")
-        assert "1 is dropped" in folder.run(*first).stdout
-        assert folder.run(*first, "--yes").returncode == 0
+        assert "Drop: 1 parked event\n" in folder.run(*first).stdout
+        assert "What lies behind them stays parked" in folder.run(*first, "--yes").stdout
         assert folder.run("parked", "release", "shop:printer", "--yes").returncode == 0
         await wait_until(lambda: done(folder)[5:] == ["b 3", "b 4"])
         assert listed(folder, "parked", "list", "shop:printer") == []
@@ -137,7 +137,7 @@ async def test_dead_letters_are_shown_exported_run_again_and_dropped(make: Make)
         assert "next" not in folder.run("dead", "list", "shop:printer").stdout
         assert "Traceback" in folder.run("dead", "show", "shop:printer", a["name"]).stdout
 
-        assert "1 is run again" in folder.run("dead", "retry", "shop:printer", "--key", "a").stdout
+        assert "Run again: 1 dead letter\n" in folder.run("dead", "retry", "shop:printer", "--key", "a").stdout
         assert len(listed(folder, "dead", "list", "shop:printer")) == 2
         folder.write("fixed", "")
         assert folder.run("dead", "retry", "shop:printer", "--key", "a", "--yes").returncode == 0

@@ -189,4 +189,27 @@ def test_a_processor_an_actor_and_an_app_are_described(shop: Caller) -> None:
     assert [each["kind"] for each in app["processors"]] == ["a function", "actors"]
     assert app["jobs"] == [{"job": "often", "schedule": "every 10 s", "runs_on": "each worker"}]
     assert "key concurrency" in shop.done("describe", "shop:Account").out
-    shop("describe", "shop:Order").refused(2, "no app, stream, processor or actor")
+    shop("describe", "shop:Order").refused(2, "not an app, stream, processor or actor")
+
+
+def test_a_release_and_a_deletion_of_a_processor_are_told_to_programs(shop: Caller, valkey: Server) -> None:
+    with valkey.client() as client:
+        client.hset("{shop:orders:2}:proc:printer", "stopped", "event orders/2/3-0 failed: no")
+    for words in ([], ["--yes"]):
+        plan = shop.done("processor", "release", "shop:printer", *words, "--json").json
+        assert plan["partitions"] == [{"partition": 2, "cursor": "2-0", "lag": 3, "stopped": "event orders/2/3-0 failed: no"}]
+        assert plan["done"] == bool(words)
+    for words in ([], ["--yes"]):
+        plan = shop.done("processor", "delete", "shop:printer", *words, "--json").json
+        assert (plan["processor"], plan["done"], plan["left_alone"]) == ("printer", bool(words), ["orders"])
+        first = plan["partitions"][0]
+        assert (first["stream"], first["partition"], first["cursor"], first["lag"]) == ("orders", 0, "2-0", 3)
+    shop("processor", "delete", "shop:printer").refused(2, "no processor 'printer'")
+
+
+def test_one_event_is_no_plural(shop: Caller, valkey: Server) -> None:
+    with valkey.client() as client:
+        for number in range(4):
+            client.hset(PartitionKeys("shop", "orders", number).cursors.decode(), "printer", "5-0" if number else "4-0")
+            client.hset(PartitionKeys("shop", "orders", number).slot("printer").decode(), "count", 5 if number else 4)
+    shop("stream", "delete", "shop:orders", "--yes").refused(1, "'orders': 1 event is not done: --force deletes")

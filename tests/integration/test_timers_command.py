@@ -23,6 +23,8 @@ class Order(Record):
 
 orders = app.stream("orders", record=Order, partition_by="key", partition_count=4)
 
+letters = app.stream("letters", record=Order, partition_by="key")
+
 @app.timer(0.05, on_leader=True)
 async def often(): ...
 
@@ -79,6 +81,7 @@ def test_delayed_events_are_listed_in_the_order_of_their_due_times(sent: Folder)
     assert numbers(listed(sent, "--key", "c", "--limit", "2")) == [2, 5]
     shown = sent.run("timers", "list", "late:app", "--limit", "1").stdout
     assert "2040-01-01 00:00:00" in shown
+    assert listed(sent, "--stream", "letters")["delayed_total"] == 0  # it never had any
     assert "of 230" in shown
 
 
@@ -129,7 +132,7 @@ def test_all_of_a_key_or_a_stream_are_cancelled(sent: Folder) -> None:
     [
         ((), "say which delayed events: give their ids, or --stream, or --key"),
         (("17",), "'17' is no delayed event: write stream/partition/number"),
-        (("--stream", "orderz"), "stream 'orderz' of app 'shop' never had delayed events; those that had: orders"),
+        (("--stream", "orderz"), "app 'shop' has no stream 'orderz'; it has letters, orders"),
     ],
 )
 def test_what_cannot_be_meant_is_said(sent: Folder, words: tuple[str, ...], said: str) -> None:

@@ -48,3 +48,10 @@ def test_warnings_are_no_problem() -> None:
     check_health([Finding("memory", "warning", "x"), Finding("role", "ok", "y")])
     with pytest.raises(Unhealthy, match="1 problem: role"):
         check_health([Finding("memory", "warning", "x"), Finding("role", "problem", "y")])
+
+
+def test_no_limit_is_to_be_set_where_none_can_be() -> None:
+    unlimited = {"used_memory": MIB, "maxmemory": 0}
+    assert "Set maxmemory" in str(health.memory(unlimited))
+    assert "run a server of your own" in str(health.memory(unlimited, is_embedded=True))
+    assert "Set maxmemory" not in str(health.memory(unlimited, is_embedded=True))

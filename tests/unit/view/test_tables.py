@@ -7,8 +7,9 @@ from attrs import evolve
 from rich.console import Console
 
 from runnel.operations.reset import HIGHEST_SEQUENCE, Move, Plan, Target
+from runnel.operations.unregister import Removal, RemovalPlan
 from runnel.store.keys import PartitionKeys
-from runnel.view.tables import cursor, plan_view
+from runnel.view.tables import cursor, plan_view, removal_view
 
 NOW, OWNER = "1795555182840-18446744073709551614", "a-host-of-a-longer-name.example.org-12345-a1b2c3"
 
@@ -52,6 +53,26 @@ def test_the_first_line_of_a_reset_says_what_is_lost() -> None:
     assert any(each.startswith("4,612 events are no longer in the log and cannot run again, and what is") for each in others)
     assert lines(evolve(move, parked=0, states=0, reminding=0, trimmed=0))[0].endswith(": no event is affected")
     assert lines(evolve(move, states=0, reminding=0))[0].endswith("; drops 152 parked events")
+
+
+@pytest.mark.parametrize(
+    ("lag", "kept", "said"),
+    [
+        (0, 0, "it is caught up"),
+        (0, 1, "it is caught up; lets go of 1 parked event or dead letter"),
+        (3, 0, "lets go of 3 events that it has not done"),
+        (1, 2, "lets go of 1 event that it has not done and of 2 parked events or dead letters"),
+    ],
+)
+def test_the_first_line_of_a_deletion_says_what_goes(lag: int, kept: int, said: str) -> None:
+    removal = Removal(
+        keys=PartitionKeys("shop", "orders", 3), owner=None, cursor="9-0",
+        lag=lag, kept=kept, states=76, reminding=0, emitted=0, others=1,
+    )  # fmt: skip
+    console = Console(record=True, width=200, file=StringIO())
+    console.print(removal_view(RemovalPlan(processor="bill", removals=(removal,))))
+    first, *_, last = console.export_text().splitlines()
+    assert (first, last) == (f"Delete bill on orders: {said}", "Drops the state of 76 keys")
 
 
 @pytest.mark.parametrize(
