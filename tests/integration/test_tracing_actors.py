@@ -196,8 +196,9 @@ async def test_each_event_of_an_actor_that_is_there_has_a_span(world: World) -> 
     assert len(processed) == 3
 
 
-async def test_the_documents_list_is_what_there_is(world: World) -> None:
+async def test_the_documents_list_is_what_there_is() -> None:
     """Held equal: spans, and attributes of spans, in docs/tracing.md."""
+    world = World(is_async=True)
     text = (REPOSITORY / "docs" / "tracing.md").read_text()
     rows = re.findall(r"^\| `(\w+) <stream>`.*$", text, re.MULTILINE)
 
