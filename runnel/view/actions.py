@@ -33,7 +33,7 @@ async def _perform(app: App, what: str, target: Target) -> str:
         case "restart":
             return await _restart(app, processor, numbers, target)
         case "release":
-            return await _release(app, processor, target)
+            return await _release(app, processor, numbers, target)
     raise ConfigurationError(f"there is no such action: {what}")
 
 
@@ -50,13 +50,13 @@ async def _restart(app: App, processor: Processor, numbers: tuple[int, ...], tar
     return f"restart of {named(target)} is ordered: its event is under way" if waiting else f"restarted {named(target)}"
 
 
-async def _release(app: App, processor: Processor, target: Target) -> str:
+async def _release(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:
     keys = () if target.key is None else (target.key,)
-    found = await kept.find(app, processor, "parked", kept.Choice(keys=keys))
+    found = await kept.find(app, processor, "parked", kept.Choice(partitions=numbers, keys=keys))
     if not found:
         return f"nothing is parked of {named(target)}"
     await kept.release_parked(app, processor, found)
-    return f"released {len(found)} parked events of {named(target)}"
+    return f"released {len(found):,} parked {'event' if len(found) == 1 else 'events'} of {named(target)}"
 
 
 async def _resume(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:

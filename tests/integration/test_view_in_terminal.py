@@ -202,7 +202,7 @@ async def actions(top: Window) -> None:
     top.press("3")
     await top.shows(r"^› 13 +parked")
     await top.does("L", "release what is parked of key '13' of bill")
-    await top.does("y", r"released \d+ parked events of key '13' of bill")
+    await top.does("y", r"released [\d,]+ parked events? of key '13' of bill")
 
 
 async def leaving(top: Window) -> None:
