@@ -67,6 +67,15 @@ def took(seconds: float | None) -> Text:
     return Text(f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s")
 
 
+def quantile(seconds: float | None) -> Text:
+    """A quantile of durations, which is right within an eighth: it has two digits."""
+    if seconds is None:
+        return Text("-", style="dim")
+    told = float(f"{seconds:.1e}")
+    value, unit = (told, "s") if told >= 1 else (told * 1e3, "ms") if told >= 0.001 else (told * 1e6, "µs")
+    return Text(f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}")
+
+
 def age(seconds: float | None) -> Text:
     """How long ago, or for how long."""
     return Text("-", style="dim") if seconds is None else Text(duration(seconds))
