@@ -8,6 +8,9 @@ from rich.text import Text
 BAR = 8
 """Cells of a mailbox bar."""
 
+SENDERS_OWN = 20 * 365 * 86_400
+"""Seconds: no event is as old as that, since Redis had no streams then."""
+
 SPARKS = "▁▂▃▄▅▆▇█"
 
 STYLES = {
@@ -79,6 +82,11 @@ def quantile(seconds: float | None) -> Text:
 def age(seconds: float | None) -> Text:
     """How long ago, or for how long."""
     return Text("-", style="dim") if seconds is None else Text(duration(seconds))
+
+
+def waited(seconds: float | None) -> Text:
+    """How long ago an event was sent, by its id; nothing for an id that is no moment, but a number that its sender chose."""
+    return age(None if seconds is None or seconds > SENDERS_OWN else seconds)
 
 
 def duration(seconds: float) -> str:

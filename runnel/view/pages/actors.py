@@ -8,6 +8,7 @@ from runnel.operations.status import WorkerStatus
 from runnel.telemetry.report import ActorReport, Report
 from runnel.view import words
 from runnel.view.model import Model
+from runnel.view.pages.others import worker_detail
 from runnel.view.pages.page import Page, Row, Target, left, right
 
 
@@ -32,7 +33,12 @@ def _worker(worker: WorkerStatus, report: Report | None) -> Row:
     if worker.leads:
         name.append(" leads", style="cyan")
     said = report.state if report is not None else "no report"
-    return Row(id=worker.worker, cells=(name, words.state(said), *_blank(8)), target=Target(worker=worker.worker))
+    return Row(
+        id=worker.worker,
+        cells=(name, words.state(said), *_blank(8)),
+        target=Target(worker=worker.worker),
+        detail=worker_detail(worker, report),
+    )
 
 
 def _line(actors: tuple[ActorReport, ...], at: int) -> str:
