@@ -6,10 +6,22 @@ from runnel.operations import kept, pause, release
 from runnel.operations.restart import restart
 from runnel.processor import Processor
 from runnel.view.pages.page import Target
-from runnel.view.screen import Act, named
+from runnel.view.screen import Act, Screen, named
 
 PATIENCE = 5.0
 """Seconds to wait for an owner to do what it is told; it does it all the same if it takes longer."""
+
+
+async def carry_out(app: App, act: Act, screen: Screen) -> None:
+    """Do it; the screen says that it is under way, and then what was done, or why not.
+
+    While the server is away it may wait for it, and be carried out when it is back: the screen says that it waits.
+    """
+    screen.waits = f"{act.what} {named(act.target)}"
+    try:
+        screen.notice = await perform(app, act)
+    finally:
+        screen.waits = ""
 
 
 async def perform(app: App, act: Act) -> str:

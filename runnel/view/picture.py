@@ -131,6 +131,8 @@ def footer(screen: Screen, model: Model, width: int) -> Text:
         line.style = "bold yellow"
     elif screen.mode == "filter":
         line = Text.assemble((f"/{screen.here.filter}", "bold"), ("▏ what rows are to hold; Enter, or Esc for all", "dim"))
+    elif screen.waits:
+        line = Text(f"{screen.waits}: waits for the server" + (f": {model.problem}" if model.problem else ""), style="bold red")
     elif screen.notice:
         line = Text(screen.notice, style="bold")
     elif model.problem and model.overview is not None:

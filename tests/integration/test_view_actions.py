@@ -3,16 +3,18 @@
 from runnel import App, Events, ExceptionPolicy, Record
 from runnel.operations import kept
 from runnel.testing import TestApp
-from runnel.view.actions import perform
+from runnel.view.actions import carry_out, perform
+from runnel.view.model import Model
 from runnel.view.pages.page import Target
-from runnel.view.screen import Act
+from runnel.view.screen import Act, Screen
+from runnel.view.watch import Watch
 
 
 class Order(Record):
     number: int
 
 
-app = App("seen")
+app = App("seen", redis_url="redis://127.0.0.1:1")  # nobody is there: TestApp has a server of its own
 orders = app.stream("orders", record=Order, partition_by="number", partition_count=4)
 
 
@@ -37,3 +39,16 @@ async def test_release_of_a_partition_leaves_the_others_parked() -> None:
         again = await kept.find(app, bill, "parked", kept.Choice())
         tried = [each.xid for each in again if each.again is not None and each.again.tried]
         assert set(tried) <= set(of_it)
+
+
+async def test_a_server_that_goes_away_takes_the_place_of_what_was_done_before() -> None:
+    away = App("away", redis_url="redis://127.0.0.1:1")
+    screen, model = Screen(notice="nothing done"), Model()
+    await Watch(away, model, screen, lambda: None).look()
+    assert (screen.notice, "cannot be reached" in (model.problem or "")) == ("", True)
+    act = Act(what="pause", target=Target(processor="bill", partition=1))
+    await carry_out(app, act, screen)
+    assert screen.notice.startswith("pause: ")
+    assert screen.waits == ""
+    await app.close()
+    await away.close()

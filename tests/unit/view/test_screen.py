@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = ("list", "detail", "help", "confirm", "filter")
         ("4", ["nightly", "45 17 * * *", "each worker", "ValueError: job"]),
         ("5", ["parked", "13", "ValueError: unlucky", "orders/1/9-0"]),
         ("6", ["w1 leads", "400.0 ms", "50 MiB", "host/7", "1 min 01 s"]),
-        ("7", ["lost", "bill: 1 partitions lost (1)"]),
+        ("7", ["lost", "bill: 1 partition lost (1)"]),
     ],
 )
 def test_a_page_shows_what_it_is_for(model: Model, page: str, texts: list[str]) -> None:
@@ -151,6 +151,13 @@ def test_on_80_columns_the_header_says_what_is_parked_even_beside_an_event_of_19
     third = drawn(Screen(), model, 80).splitlines()[2]
     assert "parked 4  dead " in third
     assert third.rstrip().endswith("oldest -"), "its id is no moment"
+
+
+def test_what_waits_for_the_server_is_said_while_it_is_away(model: Model) -> None:
+    screen = Screen(page=1, waits="pause partition 2 of bill", notice="nothing done")
+    model.problem = "redis://x cannot be reached"
+    last = drawn(screen, model).rstrip().splitlines()[-1]
+    assert last == "pause partition 2 of bill: waits for the server: redis://x cannot be reached"
 
 
 def test_pages_of_rows_go_by_pgdn_and_pgup(model: Model) -> None:
