@@ -20,6 +20,7 @@ from benchmarks.reference import against
 from benchmarks.report import print_table
 from benchmarks.result import Result
 from benchmarks.server import Server, embedded_server, server_at
+from benchmarks.tracing import tracing
 
 MEASUREMENTS: dict[str, Measurement] = {
     **SINGLE,
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "handover": handovers,
     "many": many_partitions,
     "scaling": scaling,
+    "tracing": tracing,
 }
 
 

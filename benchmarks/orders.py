@@ -44,9 +44,9 @@ def plain_hook() -> Callable[[Any, type[PlainOrder]], PlainOrder]:
     return hook
 
 
-def orders(url: str, name: str = "orders") -> tuple[App, Stream[Order]]:
+def orders(url: str, name: str = "orders", *, tracing: bool = False) -> tuple[App, Stream[Order]]:
     """An app with the stream of orders; its partitions have room for all events of a benchmark."""
-    app = App("bench", redis_url=url)
+    app = App("bench", redis_url=url, tracing=tracing)
     return app, app.stream(
         name, record=Order, partition_by="order_id", partition_count=PARTITIONS, partition_size=10_000_000
     )

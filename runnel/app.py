@@ -7,7 +7,7 @@ from attrs import evolve
 
 from runnel.clock import Clock, Duration, SystemClock, seconds
 from runnel.connected import Connected
-from runnel.entity.actor import REACH
+from runnel.entity.actor import REACH, Actor
 from runnel.entity.contact import Contact
 from runnel.entity.declaration import EntityOptions, entity_of
 from runnel.errors import ConfigurationError
@@ -32,7 +32,7 @@ class App(Connected, Background):
 
     Args:
         name: Part of every key in Redis. Apps of different names share a server without touching each other.
-        tracing: Make OpenTelemetry spans of sends and of what processors do (docs/tracing.md).
+        tracing: Make OpenTelemetry spans of sends, handling and commits (docs/tracing.md).
         **settings: See `runnel.settings.Settings`. What is not given comes from `RUNNEL_<NAME>` in the environment.
 
     Raises:
@@ -169,8 +169,14 @@ class App(Connected, Background):
             start=start,
         )
 
+        _check_stream(stream, "processor")
+
         def declare(function: ProcessorFunction) -> Processor:
-            called = name if name is not None else function.__name__
+            called = name if name is not None else getattr(function, "__name__", type(function).__name__)
+            if isinstance(function, type) and issubclass(function, Actor):
+                raise ConfigurationError(f"processor {called!r} is a class of actors: declare it with @app.actor(stream)")
+            if not callable(function):
+                raise ConfigurationError(f"a processor is a function that iterates over events, not {function!r}")
             options = options_of(self.settings, called, given)
             if self.tracing is not None:  # first, so that the other middleware runs within the span
                 options = evolve(options, middleware=(TracingMiddleware(self.tracing), *options.middleware))
@@ -204,6 +210,7 @@ class App(Connected, Background):
         Raises:
             ConfigurationError: An option, the class or the function does not fit, or the name is taken.
         """
+        _check_stream(stream, "actor")
         default = self.settings
         entity_options = EntityOptions(
             key_concurrency=_or(key_concurrency, default.default_key_concurrency),
@@ -233,6 +240,16 @@ class App(Connected, Background):
         return processor
 
 
+def _check_stream(stream: object, decorator: str) -> None:
+    if isinstance(stream, Stream):
+        return
+    if callable(stream):
+        name = getattr(stream, "__name__", type(stream).__name__)
+        right = f"@app.{decorator}(stream)"
+        raise ConfigurationError(f"{name!r} is declared without its stream: write {right}, not @app.{decorator}")
+    raise ConfigurationError(f"@app.{decorator} needs a stream, as app.stream makes them, not {stream!r}")
+
+
 def options_of(default: Settings, name: str, given: ProcessorKeywords) -> ProcessorOptions:
     """The options of a processor: what was given, else the settings `default_<option>`."""
 
@@ -245,7 +262,7 @@ def options_of(default: Settings, name: str, given: ProcessorKeywords) -> Proces
 
     return ProcessorOptions(
         name=name,
-        exception_policy=ExceptionPolicy(either("exception_policy")),
+        exception_policy=_policy(name, either("exception_policy")),
         retry=either("retry"),
         timeout=None if (timeout := either("timeout")) is None else seconds(timeout),
         middleware=tuple(given.get("middleware") or ()),
@@ -260,6 +277,14 @@ def options_of(default: Settings, name: str, given: ProcessorKeywords) -> Proces
         join_delay=seconds(either("join_delay")),
         start=either("start"),
     )
+
+
+def _policy(name: str, given: Any) -> ExceptionPolicy:
+    try:
+        return ExceptionPolicy(given)
+    except ValueError:
+        known = ", ".join(repr(each.value) for each in ExceptionPolicy)
+        raise ConfigurationError(f"processor {name!r}: exception_policy must be one of {known}, not {given!r}") from None
 
 
 T = TypeVar("T")

@@ -24,18 +24,27 @@ def load(target: str, kind: type[T]) -> T:
             is imported; then `__cause__` is its error.
         SyntaxError: The module has one; it says where better than we could.
     """
+    return _load(target, (kind,))  # type: ignore[no-any-return]
+
+
+def load_any(target: str) -> App | Stream[Any] | Processor:
+    """As `load`, of an app, a stream, or a processor."""
+    return _load(target, (App, Stream, Processor))  # type: ignore[no-any-return]
+
+
+def _load(target: str, kinds: tuple[type, ...]) -> Any:
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise ConfigurationError(f"{target!r} must have the form module:{_example(kind)}")
+        raise ConfigurationError(f"{target!r} must have the form module:{_example(kinds[0])}")
     module = found = _imported(module_name)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise ConfigurationError(f"module {module_name!r} has no {attribute!r}{_choices(module, kind)}")
+            raise ConfigurationError(f"module {module_name!r} has no {attribute!r}{_choices(module, kinds)}")
         found = getattr(found, part)
     found = _meant(found)
-    if not isinstance(found, kind):
+    if not isinstance(found, kinds):
         raise ConfigurationError(
-            f"{target} is {_a(type(found))}, not {_a(kind)}{_choices(module, kind)}"
+            f"{target} is {_a(type(found))}, not {_any_of(kinds)}{_choices(module, kinds)}"
         )
     return found
 
@@ -65,6 +74,8 @@ def discover(pattern: str) -> None:
 
 
 def _imported(name: str) -> ModuleType:
+    if name.startswith("."):
+        raise ConfigurationError(f"{name!r} is no module: write it from the current folder on, with dots, as in shop.orders")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -97,14 +108,18 @@ def _failed(name: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"module {name!r} cannot be imported: {type(error).__name__}: {error}")
 
 
-def _choices(module: ModuleType, kind: type) -> str:
-    """What else of that kind the module has, for whoever mistyped."""
-    names = [name for name, value in vars(module).items() if isinstance(value, kind) or _declares(value, kind)]
-    return f"; it has {', '.join(names)}" if names else f" and nothing else that is {_a(kind)}"
+def _choices(module: ModuleType, kinds: tuple[type, ...]) -> str:
+    """What else of these kinds the module has, for whoever mistyped."""
+    names = [name for name, value in vars(module).items() if isinstance(value, kinds) or _declares(value, kinds)]
+    return f"; it has {', '.join(names)}" if names else f" and nothing else that is {_any_of(kinds)}"
 
 
-def _declares(value: object, kind: type) -> bool:
-    return kind is Processor and isinstance(value, type) and REACH in vars(value)
+def _any_of(kinds: tuple[type, ...]) -> str:
+    return _a(kinds[0]) if len(kinds) == 1 else "an app, stream, processor or actor"
+
+
+def _declares(value: object, kinds: tuple[type, ...]) -> bool:
+    return Processor in kinds and isinstance(value, type) and REACH in vars(value)
 
 
 def _a(kind: type) -> str:

@@ -47,11 +47,13 @@ class Outcome:
 
     Attributes:
         events: How many were handled.
+        left_out: How many entries of the range were not: messages and reminders of actors; with a key, also what is of others.
         failed: How many of them failed, under the policies PARK or DEAD_LETTER (PARK: with those behind them).
         errors: The first of these, and why.
     """
 
     events: int
+    left_out: int
     failed: int
     errors: tuple[str, ...]
 
@@ -236,7 +238,9 @@ async def _outcome(sandbox: App, again: Processor, feed: Feed) -> Outcome:
         choice = kept.Choice(limit=SHOWN)
         found = [*await kept.find(sandbox, again, "dead", choice), *await kept.find(sandbox, again, "parked", choice)]
     errors = tuple(f"{each.event_id}: {each.error.splitlines()[0]}" for each in found if each.error)[:SHOWN]
-    return Outcome(events=sum(each.copied for each in feed.going), failed=failed, errors=errors)
+    events = sum(each.copied for each in feed.going)
+    left_out = sum(each.read for each in feed.going) - events
+    return Outcome(events=events, left_out=left_out, failed=failed, errors=errors)
 
 
 async def _check_free(sandbox: App, name: str) -> None:

@@ -143,7 +143,8 @@ class Stream(Generic[R]):
                 return await self._put_aside(records, key, carried, stream_ids, due(f"stream {self.name!r}", delay, at))
             sending = await prepare(self, records, key=key, headers=carried, stream_ids=stream_ids)
             await sending.run()
-            return sending.ids()
+            ids = sending.ids()
+            return ids if tracing is None else tracing.sent(ids)
 
     async def _put_aside(
         self, records: Sequence[R], key: object, headers: Mapping[str, str] | None, ids: Iterable[str] | None, due: Due
@@ -155,8 +156,7 @@ class Stream(Generic[R]):
         for record in records:
             values = self.codec.values(record)
             of = self.key_of(record) if key is None else key
-            text = key_bytes(of)
-            entries.append((self.partitions[self.hash(of)], (*values, text, *tail)))
+            entries.append((self.partitions[self.hash(of)], (*values, key_bytes(of), *tail)))
         delayer = await self.app.delayer_for(self)
         shape = Shape((*self.codec.names, *own), self.partition_size, self.overflow)
         return await delayer.put_aside(self.name, self.partition_count, entries, shape, due, self.app.send_timeout)

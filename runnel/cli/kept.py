@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, example, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, ending, example, find
 
 Partitions = Annotated[
     list[int] | None, typer.Option("--partition", metavar="N", help="Only this one; can be repeated.", show_default=False)
@@ -123,9 +123,9 @@ def _doer(where: Where, deed: str, done: str, about: str) -> Callable[..., None]
             else:
                 print_kept(found, f"{len(found):,} {'is' if len(found) == 1 else 'are'} {done}:")
 
-        _found(where, target, redis_url, partition, key, error, since, limit, show, carry_out if yes else None)
+        found = _found(where, target, redis_url, partition, key, error, since, limit, show, carry_out if yes else None)
         if not json:
-            typer.echo("Done." if yes else "Nothing is changed yet: --yes does it.")
+            typer.echo(ending(yes, len(found), "No such event"))
 
     command.__doc__ = about
     return command

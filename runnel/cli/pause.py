@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, example, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, ending, example, find
 
 Partitions = Annotated[
     list[int] | None, typer.Option("--partition", metavar="N", help="Only this one; can be repeated.", show_default=False)
@@ -89,7 +89,7 @@ def resume(
     processor = find(target, Processor, redis_url, looks=True)
     app = app_of(processor)
 
-    async def work() -> None:
+    async def work() -> int:
         async with app:
             await app.compare_stream(processor.stream)
             plan = await operations.make_plan(app, processor, partition or ())
@@ -99,10 +99,11 @@ def resume(
                 await operations.resume(app, processor, partition or ())
             if json:
                 typer.echo(operations.as_json(plan, done=yes))
+            return len(plan.paused)
 
-    asyncio.run(work())
+    found = asyncio.run(work())
     if not json:
-        _say(yes)
+        typer.echo(ending(yes, found, "None is paused"))
 
 
 def restart(
@@ -130,33 +131,36 @@ def restart(
     processor = find(target, Processor, redis_url, looks=True)
     app = app_of(processor)
 
-    async def work() -> Sequence[int]:
+    async def work() -> tuple[int, Sequence[int]]:
         async with app:
             await app.compare_stream(processor.stream)
             plan = await operations.make_plan(app, processor, partition or ())
+            restarting.check_worker(plan, worker)
             plan = evolve(plan, partitions=restarting.meant(plan, worker))
             if json:
                 typer.echo(operations.as_json(plan, done=yes))
             else:
                 print_plan(plan, _title("Restart", processor, len(plan.partitions)))
             if not yes:
-                return ()
+                return len(plan.partitions), ()
             left = await restarting.restart(app, processor, partition or (), worker=worker, patience=wait)
-            return [each.partition for each in left]
+            return len(plan.partitions), [each.partition for each in left]
 
-    waiting = asyncio.run(work())
-    if not json:
+    found, waiting = asyncio.run(work())
+    if json:
+        return
+    if found:
         _say(yes, waiting, "Not begun anew yet, since events are under way:")
+    else:
+        typer.echo(ending(yes, found, "No worker runs any"))
 
 
 def _title(deed: str, processor: Any, count: int) -> str:
     return f"{deed} {processor.options.name} on {processor.stream.name}: {count} {'partition' if count == 1 else 'partitions'}"
 
 
-def _say(yes: bool, undone: Sequence[int] = (), how: str = "") -> None:
-    if not yes:
-        typer.echo("Nothing is changed yet: --yes does it.")
-    elif undone:
-        typer.echo(f"{how} partition {', '.join(map(str, undone))}.")
+def _say(yes: bool, undone: Sequence[int], how: str) -> None:
+    if undone:
+        typer.echo(f"{how} partition{'' if len(undone) == 1 else 's'} {', '.join(map(str, undone))}.")
     else:
-        typer.echo("Done.")
+        typer.echo(ending(yes, 1, ""))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import ProcessorTarget, RedisUrl, example, find
+from runnel.cli.targets import ProcessorTarget, RedisUrl, ending, example, find, find_unnamed
 
 Start = Annotated[
     str,
@@ -99,16 +99,16 @@ def release(
     processor = find(target, Processor, redis_url)
     app = app_of(processor)
 
-    async def work() -> None:
+    async def work() -> int:
         async with app:
             await app.compare_stream(processor.stream)
             plan = await make_plan(app, processor, partition or ())
             print_release(plan)
             if yes:
                 await carry_out(app, processor, plan)
+            return len(plan.stopped)
 
-    asyncio.run(work())
-    _say(yes)
+    typer.echo(ending(yes, asyncio.run(work()), "None is quarantined"))
 
 
 def delete(
@@ -143,7 +143,7 @@ def delete(
     if name is None:
         if stream is not None:
             raise ConfigurationError("--stream goes with --name; a processor of the code has its stream")
-        processor = find(target, Processor, redis_url, looks=True)
+        processor = find_unnamed(target, Processor, redis_url)
         app, name, stream = app_of(processor), processor.options.name, processor.stream.name
     else:
         app = find(target, App, redis_url, looks=True)
@@ -163,4 +163,4 @@ def delete(
 
 
 def _say(yes: bool) -> None:
-    typer.echo("Done." if yes else "Nothing is changed yet: --yes does it.")
+    typer.echo(ending(yes, 1, ""))

@@ -119,7 +119,7 @@ def _beside(
     from runnel.operations.peek import Choice
     from runnel.operations.replay import Range, as_json, find_range
     from runnel.replaying import Outcome, check, done_as_json, replay
-    from runnel.view.replay import print_range
+    from runnel.view.replay import done_line, print_range
 
     async def work() -> tuple[Range, Outcome | None]:
         this = asyncio.current_task()
@@ -143,7 +143,7 @@ def _beside(
     if outcome is None:
         typer.echo(as_json(events, processor.options.name, name) if json else "Nothing is run yet: --yes does it.")
         return
-    typer.echo(done_as_json(outcome) if json else f"Done: {outcome.events:,} events.")
+    typer.echo(done_as_json(outcome) if json else done_line(outcome, key))
     check(outcome)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl, StreamTarget, example, find
+from runnel.cli.targets import AppTarget, RedisUrl, StreamTarget, example, find, find_unnamed
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this only the plan is shown.")]
@@ -123,7 +123,7 @@ def delete(
     from runnel.view import streams as view
 
     if name is None:
-        stream = find(target, Stream, redis_url, looks=True)
+        stream = find_unnamed(target, Stream, redis_url)
         app, name = app_of(stream), stream.name
     else:
         app = find(target, App, redis_url, looks=True)
@@ -132,7 +132,7 @@ def delete(
         async with app:
             plan = await erasing.make_plan(app, name)
             if not json:
-                view.show(view.erasure_view(plan))
+                view.show(view.erasure_view(plan, force=force))
             if yes:
                 await erasing.carry_out(app, plan, force=force)
             return plan

@@ -26,6 +26,19 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def ending(yes: bool, found: int, none: str) -> str:
+    """The last line of a command that shows its plan first.
+
+    Args:
+        yes: Whether it did what the plan says.
+        found: How much there was to do.
+        none: What to say if it was nothing, so that a slip of the pen does not look like a success.
+    """
+    if not found:
+        return f"{none}: nothing is changed."
+    return "Done." if yes else "Nothing is changed yet: --yes does it."
+
+
 def find(target: str, kind: type[T], redis_url: str | None, *, looks: bool = False) -> T:
     """The app, stream or processor that a short command is about; only errors of the log are shown.
 
@@ -60,24 +73,26 @@ def find_any(target: str, redis_url: str | None) -> tuple[Any, Any]:
     Raises:
         ConfigurationError: It is none of these.
     """
-    from runnel.discovery import app_of, load
+    from runnel.discovery import app_of, load_any
 
-    found = find(target, kind_of(load(target, object)), redis_url, looks=True)
+    found = find(target, type(load_any(target)), redis_url, looks=True)
     return app_of(found), found
 
 
-def kind_of(found: object) -> type[Any]:
-    """Which of them it is.
+def find_unnamed(target: str, kind: type[T], redis_url: str | None) -> T:
+    """As `find`, where `--name` was not given, with which it would be an app.
 
     Raises:
-        ConfigurationError: None.
+        ConfigurationError: There is none, or it is an app.
     """
     from runnel.app import App
+    from runnel.discovery import load_any
     from runnel.errors import ConfigurationError
-    from runnel.processor import Processor
-    from runnel.stream import Stream
 
-    for kind in (App, Stream, Processor):
-        if isinstance(found, kind):
-            return kind
-    raise ConfigurationError(f"{found!r} is no app, stream, processor or actor")
+    is_app = isinstance(load_any(target), App)
+    try:
+        return find(target, kind, redis_url, looks=True)
+    except ConfigurationError as error:
+        if is_app:
+            raise ConfigurationError(f"{error}; with an app, give --name NAME") from None
+        raise

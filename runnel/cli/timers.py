@@ -1,10 +1,10 @@
-"""`runnel timers`: the app's jobs and delayed events, and cancelling these."""
+"""`runnel timers`: the app's jobs, delayed events and reminders, and cancelling delayed events."""
 
 from typing import Annotated, Any
 
 import typer
 
-from runnel.cli.targets import AppTarget, RedisUrl, example, find
+from runnel.cli.targets import AppTarget, RedisUrl, ending, example, find
 
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="As `list` shows it: stream/partition/number.", show_default=False)
@@ -37,7 +37,7 @@ def show(
     json: Json = False,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Show the app's jobs, with their next due times, and its delayed events, in the order in which they are due."""
+    """Show the app's jobs, with their next due times, delayed events and actors' reminders, first due first."""
     import asyncio
 
     from runnel.app import App
@@ -68,7 +68,7 @@ def cancel(
     json: Json = False,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Take delayed events back that are not in the log yet: those given, or all of a stream or key."""
+    """Take delayed events back that are not in the log yet: those given, or all of a stream or key. Reminders stay."""
     import asyncio
 
     from runnel.app import App
@@ -79,23 +79,22 @@ def cancel(
     if not (ids or stream or key):
         raise ConfigurationError("say which delayed events: give their ids, or --stream, or --key")
     app = find(target, App, redis_url, looks=True)
-    choice = timers.Choice(ids=ids or (), stream=stream, keys=key or (), limit=limit)
+    choice = timers.Choice(ids=ids or (), stream=stream, keys=key or (), limit=limit, limit_events=True)
 
     async def work() -> tuple[int, int]:
         async with app:
-            events, _ = await timers.find(app, choice)
+            found, _ = await timers.find(app, choice)
+            events, reminders = timers.split(found)
             if json:
                 typer.echo(timers.as_json((), events, len(events)))
             else:
-                print_cancelling(events)
+                print_cancelling(events, len(reminders))
             return len(events), await timers.cancel(app, events) if yes else 0
 
     planned, done = asyncio.run(work())
     if json:
         return
-    if not yes:
-        typer.echo("Nothing is changed yet: --yes does it.")
-    elif done == planned:
-        typer.echo("Done.")
+    if not yes or done == planned:
+        typer.echo(ending(yes, planned, "No such delayed event"))
     else:
         typer.echo(f"Done, but for {planned - done:,} that came into the log meanwhile.")

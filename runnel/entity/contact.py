@@ -1,6 +1,8 @@
 """The way to the actors of a processor, from any process that has the app imported: ask, tell, look at what they remember."""
 
 import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from attrs import define, field
@@ -48,18 +50,20 @@ class Contact:
         method, text = self._method(message), key_bytes(key)
         limit = self._limit(timeout)
         asker = await self.app.asker_for(self.processor.stream)
-        return await asker.ask(
-            await self._lane(key),
-            self._whom(text),
-            lambda request: message_fields(self._name, text, method, message, request),
-            limit,
-        )
+        with self._traced("ask") as headers:
+            return await asker.ask(
+                await self._lane(key),
+                self._whom(text),
+                lambda request: message_fields(self._name, text, method, message, request, headers),
+                limit,
+            )
 
     async def tell(self, key: object, message: Any) -> str:
         """Have the key's actor handle a message, without waiting for that."""
-        fields = message_fields(self._name, key_bytes(key), self._method(message), message)
-        producer = await self.app.producer_for(self.processor.stream)
-        return await send(producer, await self._lane(key), fields, self.app.send_timeout)
+        with self._traced("tell") as headers:
+            fields = message_fields(self._name, key_bytes(key), self._method(message), message, headers=headers)
+            producer = await self.app.producer_for(self.processor.stream)
+            return await send(producer, await self._lane(key), fields, self.app.send_timeout)
 
     async def state_of(self, key: object) -> Any:
         """What the key's actor remembers, as it is committed; None: nothing."""
@@ -71,6 +75,11 @@ class Contact:
         looker = await self.app.looker()
         stored = await looker.look(where, text, self.app.send_timeout)
         return None if stored is None else kind.load(stored)
+
+    def _traced(self, operation: str) -> AbstractContextManager[Mapping[str, str] | None]:
+        """A span, if the app makes any; gives the headers of the message."""
+        tracing, stream = self.processor.stream.app.tracing, self.processor.stream
+        return nullcontext() if tracing is None else tracing.sending(stream.name, 1, None, operation)
 
     @property
     def _name(self) -> str:

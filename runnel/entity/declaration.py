@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 
 from runnel.entity.actor import HANDLES, Actor
 from runnel.entity.context import Context
+from runnel.entity.fitting import annotation_of, check_call, check_hooks, check_method, fits, overridden, shown
 from runnel.entity.messages import Method, method_of
 from runnel.errors import ConfigurationError, RecordError
 from runnel.handling.event import Event
@@ -68,7 +69,10 @@ class StateKind:
             migrated = orjson.dumps(self.migrate(orjson.loads(stored)))
         except Exception as error:
             raise RecordError(f"{self.codec.record.__name__}: migrate failed: {type(error).__name__}: {error}") from error
-        return self.codec.loads(migrated)
+        try:
+            return self.codec.loads(migrated)
+        except RecordError as error:
+            raise RecordError(f"what migrate has returned is no state: {error}") from error
 
 
 @frozen(eq=False, kw_only=True)
@@ -111,7 +115,7 @@ def entity_of(handler: object, stream: Stream[Any], options: EntityOptions) -> E
         raise ConfigurationError(f"an actor is a class derived from runnel.Actor, or a function, not {handler!r}")
     name = getattr(handler, "__name__", type(handler).__name__)
     options.check(name)
-    return _of_function(handler, name, options)
+    return _of_function(handler, name, stream, options)
 
 
 # ── classes ──
@@ -127,7 +131,8 @@ def _of_class(cls: type[Any], stream: Stream[Any], options: EntityOptions) -> En
         cls()
     except Exception as error:
         raise ConfigurationError(f"actor {name!r} cannot be made without arguments: {error}") from error
-    _check_handlers(cls, name)
+    check_hooks(cls, name)
+    _check_message(cls, name, stream)
     return Entity(
         options=options,
         make=cls,
@@ -147,11 +152,11 @@ def _overridden(cls: type[Actor[Any, Any]], hook: str) -> Hook | None:
     return None if found is getattr(Actor, hook) else found
 
 
-def _check_handlers(cls: type[Any], name: str) -> None:
-    for hook in ("receive", "on_reminder", "on_start", "on_stop", "on_restart"):
-        found = getattr(cls, hook)
-        if inspect.isasyncgenfunction(found) or inspect.isgeneratorfunction(found):
-            raise ConfigurationError(f"actor {name!r}: {hook} has a `yield`: it is called for each event, and returns")
+def _check_message(cls: type[Any], name: str, stream: Stream[Any]) -> None:
+    message, has = _arguments(cls, name)[0], f"stream {stream.name!r} has {shown(stream.record)}"
+    if not fits(message, stream.record):
+        raise ConfigurationError(f"actor {name!r} handles {shown(message)}, as its Actor[...] says, but {has}")
+    check_method(cls, name, cls.receive, stream.record, has)
 
 
 def _methods(cls: type[Actor[Any, Any]], stream: Stream[Any]) -> dict[str, Method]:
@@ -161,6 +166,8 @@ def _methods(cls: type[Actor[Any, Any]], stream: Stream[Any]) -> dict[str, Metho
             if message.__name__ in methods:
                 raise ConfigurationError(f"actor {cls.__name__!r}: two methods handle messages called {message.__name__!r}")
             methods[message.__name__] = method_of(cls.__name__, found, message)
+            check_call(found, cls.__name__, found.__name__, ("self", "message"))
+            check_method(cls, cls.__name__, found, message, f"see its @handles({message.__name__})")
     return methods
 
 
@@ -169,7 +176,7 @@ def _state_kind(cls: type[Actor[Any, Any]], name: str) -> StateKind | None:
     if kind is None or kind is type(None):
         return None
     codec = make_codec(kind)
-    initial = kind if cls.initial.__func__ is Actor.initial.__func__ else cls.initial  # type: ignore[attr-defined]
+    initial = cls.initial if overridden(cls, name, "initial") else kind
     try:
         codec.dumps(initial())
     except Exception as error:
@@ -177,29 +184,34 @@ def _state_kind(cls: type[Actor[Any, Any]], name: str) -> StateKind | None:
             f"actor {name!r}: its first state cannot be made: {type(error).__name__}: {error}. Give all fields of "
             f"{kind.__name__} defaults, or the class an `initial` that makes one"
         ) from error
-    migrates = cls.migrate.__func__ is not Actor.migrate.__func__  # type: ignore[attr-defined]
+    migrates = overridden(cls, name, "migrate", "data")
     return StateKind(codec=codec, initial=initial, migrate=cls.migrate if migrates else None)
 
 
 def _state_type(cls: type[Any], name: str) -> Any:
-    """The second argument of `Actor[Message, State]`, wherever in the class's ancestry that stands."""
+    state = _arguments(cls, name)[1]
+    if not isinstance(state, type | None):
+        raise ConfigurationError(f"actor {name!r}: its state must be a class, or None, not {state!r}")
+    return state
+
+
+def _arguments(cls: type[Any], name: str) -> tuple[Any, Any]:
+    """Those of `Actor[Message, State]`, wherever in the class's ancestry that stands."""
     for base in cls.__mro__:
         for parent in base.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(parent) is Actor:
-                state = typing.get_args(parent)[1]
-                if not isinstance(state, type | None):
-                    raise ConfigurationError(f"actor {name!r}: its state must be a class, or None, not {state!r}")
-                return state
+                message, state = typing.get_args(parent)
+                return message, state
     raise ConfigurationError(f"actor {name!r}: say what it handles and remembers, as in class {name}(Actor[Order, Balance])")
 
 
 # ── functions ──
 
 
-def _of_function(function: Callable[..., Any], name: str, options: EntityOptions) -> Entity:
+def _of_function(function: Callable[..., Any], name: str, stream: Stream[Any], options: EntityOptions) -> Entity:
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigurationError(f"actor {name!r} has a `yield`: it is called for each event, and returns")
-    wants = _wants(function, name)
+    wants = _wants(function, name, stream)
     return Entity(
         options=options,
         make=Context,
@@ -213,7 +225,7 @@ def _of_function(function: Callable[..., Any], name: str, options: EntityOptions
 Want = Literal["record", "context", "event"]
 
 
-def _wants(function: Callable[..., Any], name: str) -> list[Want]:
+def _wants(function: Callable[..., Any], name: str, stream: Stream[Any]) -> list[Want]:
     """What each of its parameters is to get, by their annotations."""
     parameters = [
         each for each in inspect.signature(function).parameters.values() if each.default is inspect.Parameter.empty
@@ -227,6 +239,12 @@ def _wants(function: Callable[..., Any], name: str) -> list[Want]:
         raise ConfigurationError(
             f"actor {name!r} is to take the record, and what it needs of `ctx: Context` and `event: Event`, by position"
         )
+    for want, parameter in zip(wants, parameters, strict=True):
+        declared = annotation_of(function, parameter)
+        if want == "record" and not fits(declared, stream.record):
+            raise ConfigurationError(
+                f"actor {name!r} takes {shown(declared)}, but stream {stream.name!r} has {shown(stream.record)}"
+            )
     return wants
 
 

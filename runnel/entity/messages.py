@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from runnel.entity.failure import Failure, failure_of
 from runnel.errors import ConfigurationError, RecordError
 from runnel.records import Codec, Values, make_codec
 from runnel.store.acts import Answer
-from runnel.stream import KEY, TO
+from runnel.stream import HEADERS, KEY, TO
 
 REMINDER, DUE, TYPE, MESSAGE, ASKER, ASK, WITHIN = (
     *(b"~reminder", b"~due", b"~type", b"~message"),
@@ -115,15 +116,24 @@ class Fields:
     values: tuple[bytes, ...]
 
 
-def message_fields(processor: str, key: bytes, method: Method, message: Any, request: Request | None = None) -> Fields:
+def message_fields(
+    processor: str,
+    key: bytes,
+    method: Method,
+    message: Any,
+    request: Request | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Fields:
     """A message as an entry: an ask, or, without a request, a tell.
 
     Raises:
         RecordError: The message does not fit its type.
     """
     record = method.codec.record
-    names = (TO, KEY, TYPE, MESSAGE)
-    values = (processor.encode(), key, record.__name__.encode(), method.codec.dumps(message))
+    names: tuple[bytes, ...] = (TO, KEY, TYPE, MESSAGE)
+    values: tuple[bytes, ...] = (processor.encode(), key, record.__name__.encode(), method.codec.dumps(message))
+    if headers:
+        names, values = (*names, HEADERS), (*values, orjson.dumps(dict(headers)))
     if request is None:
         return Fields(names, values)
     within = b"%d" % max(1, round(request.within * 1000))

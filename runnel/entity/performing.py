@@ -7,7 +7,7 @@ leaves nothing. It moves nothing itself: its caller marks the event done in the 
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -18,20 +18,22 @@ from runnel.clock import Clock, DueTimes
 from runnel.entity.context import Context, Entry, Place
 from runnel.entity.declaration import Entity, Hook
 from runnel.entity.lane import Lane
-from runnel.entity.messages import Addressed, Message, Reminder, addressed
+from runnel.entity.messages import REMINDER, Addressed, Message, Reminder, addressed
 from runnel.entity.turn import Turn
 from runnel.errors import RecordError
 from runnel.handling.calling import call
+from runnel.handling.event import Event
 from runnel.handling.window import Effect, Window
 from runnel.store import acts
 from runnel.store.acts import Answer
-from runnel.stream import KEY, TO
+from runnel.stream import HEADERS, KEY, TO
 from runnel.timing.delayed import Due
 
 log = logging.getLogger(__name__)
 
 
 Ended = Callable[[], None]
+Perform = Callable[[Lane, Entry, Ended], Coroutine[Any, Any, None]]
 
 
 class Undecodable(RecordError):
@@ -67,6 +69,8 @@ class Performer:
     due_times: DueTimes
     server_ahead: float
     decode: Callable[[Any], Any] = field(init=False)
+    perform: Perform = field(init=False)
+    """Have an event handled, as `_perform` says; within a span, if the app makes any."""
     _dumps: Callable[[Any], bytes] | None = field(init=False, default=None)
     _initial: Callable[[], Any] = field(init=False, default=lambda: None)
     _first: bytes | None = field(init=False, default=None)
@@ -74,11 +78,21 @@ class Performer:
 
     def __attrs_post_init__(self) -> None:
         self.decode = self.place.stream.codec.decode if self.entity.decodes else lambda fields: None
+        self.perform = self._perform if self.place.stream.app.tracing is None else self._traced
         if (kind := self.entity.state) is not None:
             self._dumps, self._initial = kind.codec.dumps, kind.initial
             self._first = kind.codec.dumps(kind.initial())
 
-    async def perform(self, lane: Lane, entry: Entry, ended: Ended) -> None:
+    async def _traced(self, lane: Lane, entry: Entry, ended: Ended) -> None:
+        place, tracing, (xid, fields) = self.place, self.place.stream.app.tracing, entry
+        assert tracing is not None
+        event = Event(place.stream, place.partition, place.processor, xid, fields, lane.failures + 1)
+        kind = "event" if fields[0] != TO else "reminder" if REMINDER in fields[::2] else "message"
+        finished = self.window.spans
+        with tracing.processing(place.stream.name, place.processor, place.partition, event, finished, kind):
+            await self._perform(lane, entry, ended)
+
+    async def _perform(self, lane: Lane, entry: Entry, ended: Ended) -> None:
         """Have an event handled.
 
         Args:
@@ -188,6 +202,9 @@ class Performer:
     def _reminder(self, key: bytes, name: str, due: int) -> Effect:
         processor = self.place.processor
         fields = (TO, processor.encode(), KEY, key, b"~reminder", name.encode(), b"~due", b"%d" % due)
+        tracing = self.place.stream.app.tracing
+        if tracing is not None and (headers := tracing.carried(None)):
+            return acts.wake(processor, key, name, due, (*fields, HEADERS, orjson.dumps(headers)))
         return acts.wake(processor, key, name, due, fields)
 
     def _moment(self, due: Due) -> int:
@@ -233,6 +250,8 @@ class Performer:
             self.keep(lane, actor, message.answer(value))
         except Exception as error:
             ended()
+            if (tracing := self.place.stream.app.tracing) is not None:
+                tracing.failed(error)
             log.info("an actor answers with an error", extra={**self.place.log_fields, "error": type(error).__name__})
             await self.restart(lane, error)
             self.window.add([message.refusal(error)])

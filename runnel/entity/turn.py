@@ -48,6 +48,12 @@ class Turn:
         """
         if not isinstance(stream, Stream):
             raise ConfigurationError(f"emit: the first argument is a stream, not {stream!r}")
+        if (tracing := stream.app.tracing) is None:
+            return self._emit(stream, records, key, headers)
+        with tracing.sending(stream.name, len(records), headers, "emit") as carried:
+            self._emit(stream, records, key, carried)
+
+    def _emit(self, stream: Stream[Any], records: tuple[Any, ...], key: object, headers: Mapping[str, str] | None) -> None:
         tail = (HEADERS, orjson.dumps(dict(headers))) if headers else ()
         emitted, size = list[list[bytes]](), self.size
         for record in records:

@@ -42,6 +42,7 @@ class Position:
         on_dirty: Called when the first thing is done after a commit took everything up.
         on_closing: Called once each when it is closed.
         durations: How long events took.
+        spans: Of the events that were handled, for the next commit's; always empty without traces.
     """
 
     _cursor: bytes
@@ -57,6 +58,7 @@ class Position:
     closing: bool = False
     on_closing: list[Callable[[], None]] = field(factory=list)
     durations: Durations = field(factory=Durations)
+    spans: list[Any] = field(factory=list)
 
     @property
     def cursor(self) -> bytes:

@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
@@ -74,9 +75,12 @@ class SyncEvents(Generic[R]):
         Raises:
             LeaseLost: The function's time was up before it was done.
         """
+        tracing = self._events.stream.app.tracing
+        context = None if tracing is None else tracing.current()
 
         async def awaited() -> T:
-            return await awaitable
+            with nullcontext() if tracing is None else tracing.within(context):
+                return await awaitable
 
         try:
             return self._crossing.ask(awaited)
@@ -95,16 +99,22 @@ class SyncEvents(Generic[R]):
                     return
 
     def _each(self, iterate: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        progress, items = self._progress, list[AsyncIterator[T]]()
+        progress, items, tracing = self._progress, list[AsyncIterator[T]](), self._events.stream.app.tracing
 
-        async def following() -> T:
+        async def following() -> tuple[T, Any]:
             progress.take_back()
             progress.verdict()
             if not items:
                 items.append(iterate())
-            return await anext(items[0], END)
+            item = await anext(items[0], END)
+            return item, None if tracing is None else tracing.current()
 
-        while (item := self._crossing.ask(following)) is not END:
+        while True:
+            item, context = self._crossing.ask(following)
+            if tracing is not None:  # the event's span is current in this thread, too
+                tracing.enter(context)
+            if item is END:
+                return
             progress.begin()
             yield item
             progress.back()

@@ -16,6 +16,7 @@ class TracingMiddleware(Middleware):
     async def handler(self, parent: AsyncIterator[Any], **kwargs: Any) -> AsyncIterator[Any]:
         """Pass on what comes, within its span."""
         events = kwargs["events"]
+        finished = events._source.position.spans
         async for item in parent:
-            with self._tracing.processing(events.stream.name, events.group, events.partition, item):
+            with self._tracing.processing(events.stream.name, events.group, events.partition, item, finished):
                 yield item

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from runnel.app import App
 from runnel.entity.declaration import Entity
-from runnel.errors import ConfigurationError, RecordError
+from runnel.errors import ConfigurationError, RecordError, RunnelError
 from runnel.operations.release import chosen_partitions
 from runnel.operations.status import look
 from runnel.processor import Processor
@@ -27,6 +27,10 @@ PAGE = 100
 
 FARTHEST, LARGEST = 2_000, 4 * 2**20
 """Entries of the log, and bytes, that are looked through for events of one key."""
+
+
+class NothingKnown(RunnelError):
+    """An actor has no state, no reminder, and no event that waits."""
 
 
 @frozen(kw_only=True)
@@ -84,8 +88,8 @@ async def show(app: App, processor: Processor, key: str) -> ActorStatus:
     """How the actor of a key stands.
 
     Raises:
-        ConfigurationError: The processor has no actors, or only a function, which remembers nothing; or nothing is known of
-            the key.
+        ConfigurationError: The processor has no actors, or only a function, which remembers nothing.
+        NothingKnown: Nothing is known of the key.
         StoreError: The server cannot be reached, or refuses.
     """
     entity, name, wanted = _remembering(processor), processor.options.name, key_bytes(key)
@@ -104,7 +108,7 @@ async def show(app: App, processor: Processor, key: str) -> ActorStatus:
     finally:
         await link.close()
     if state is None and reminders is None and not (int(parked or 0) or waiting):
-        raise ConfigurationError(
+        raise NothingKnown(
             f"actor {name!r} knows nothing of key {key!r}: it has no state and no reminder, and none of its events waits"
         )
     return ActorStatus(

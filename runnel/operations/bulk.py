@@ -7,6 +7,7 @@ that going on sends none of them twice.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import orjson
@@ -107,10 +108,11 @@ async def _send(
     """
     if not records:
         return
-    sending = None
+    sending, tracing = None, stream.app.tracing
     try:
-        sending = await prepare(stream, records)
-        await _finishing(sending.run(on_full))
+        with nullcontext() if tracing is None else tracing.sending(stream.name, len(records), None) as headers:
+            sending = await prepare(stream, records, headers=headers)
+            await _finishing(sending.run(on_full))
     except (RunnelError, asyncio.CancelledError) as error:
         if sending is not None:
             account.ended(zip(numbers, sending.fates(), strict=False))

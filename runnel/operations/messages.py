@@ -8,7 +8,7 @@ from runnel.app import App
 from runnel.clock import Duration
 from runnel.entity.contact import Contact
 from runnel.entity.failure import Failure
-from runnel.errors import NoAnswer, RecordError, RunnelError, StoreError
+from runnel.errors import ConfigurationError, NoAnswer, RecordError, RunnelError, StoreError
 from runnel.operations.actors import entity_of
 from runnel.operations.status import lag, look
 from runnel.processor import Processor
@@ -23,14 +23,14 @@ def message_of(processor: Processor, type_name: str, said: str | bytes) -> Any:
     """A message that the actors of a processor handle, from its type's name and JSON.
 
     Raises:
-        ConfigurationError: The processor has no actors.
-        RecordError: They handle none of this type, or it is no JSON, or does not fit.
+        ConfigurationError: The processor has no actors, or they handle none of this type.
+        RecordError: It is no JSON, or does not fit.
     """
     name, methods = processor.options.name, entity_of(processor).methods
     if not methods:
-        raise RecordError(f"actor {name!r} is a function: it handles events, and no messages")
+        raise ConfigurationError(f"actor {name!r} is a function: it handles events, and no messages")
     if type_name not in methods:
-        raise RecordError(f"actor {name!r} handles {', '.join(methods)}; {type_name!r} is none of these")
+        raise ConfigurationError(f"actor {name!r} handles {', '.join(methods)}; {type_name!r} is none of these")
     try:
         data = orjson.loads(said)
     except orjson.JSONDecodeError as error:

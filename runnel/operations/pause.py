@@ -82,7 +82,7 @@ async def make_plan(app: App, processor: Processor, partitions: Sequence[int] = 
 async def pause(
     app: App, processor: Processor, partitions: Sequence[int] = (), *, reason: str = "", by: str | None = None
 ) -> None:
-    """Pause partitions, at once and for good; done again, it changes the reason.
+    """Pause partitions, at once and for good; done again, it changes the reason, if one is given.
 
     Owners hear of it at once, or with the next heartbeat (a quarter of `lock_expiry`), and give back what they have when
     the events under way are done (up to `grace_period`); `let_go` waits for that.

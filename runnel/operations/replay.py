@@ -75,6 +75,8 @@ async def find_range(app: App, stream: Stream[Any], choice: Choice, to: str | No
         begin, chosen = first_id(choice.begin, now), chosen_logs(stream, choice)
         end = None if to is None else last_id(to, now)
         first = "0-0" if begin == "-" else begin if "-" in begin else f"{begin}-0"
+        if end is not None and before(end, first):
+            raise ConfigurationError(f"the end {to!r} is before the begin {choice.begin!r}: there is nothing between them")
         parts = [await _part(link, keys, first, end) for keys in chosen]
     return Range(stream=stream.name, key=choice.key, parts=tuple(part for part in parts if part.entries))
 

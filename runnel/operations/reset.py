@@ -56,6 +56,8 @@ class Move:
     """Keys whose state is dropped."""
     reminding: int = 0
     """Keys whose reminders are dropped."""
+    trimmed: int = 0
+    """Events that the log no longer holds; 0 if the cursor does not go back to where they were."""
 
 
 @frozen(kw_only=True)
@@ -86,6 +88,11 @@ class Plan:
     def reminding(self) -> int:
         """Keys whose actors are not reminded any more."""
         return sum(move.reminding for move in self.moves)
+
+    @property
+    def trimmed(self) -> int:
+        """Events that logs no longer hold, where the cursor goes back to where they were."""
+        return sum(move.trimmed for move in self.moves)
 
     @property
     def skipped(self) -> int:
@@ -204,6 +211,7 @@ def as_json(plan: Plan, *, done: bool) -> str:
             "parked": each.parked,
             "states": each.states,
             "reminding": each.reminding,
+            "trimmed": each.trimmed,
         }
         for each in plan.moves
     ]
@@ -229,6 +237,7 @@ def move(
         parked=seen.parked,
         states=seen.states,
         reminding=seen.reminding,
+        trimmed=seen.added - seen.length if _goes_before_the_log(cursor, seen) else 0,
     )
 
 
@@ -253,6 +262,11 @@ async def carry_out(store: Store, plan: Plan) -> None:
     for answer in answers:
         if isinstance(answer, StoreError):
             raise answer
+
+
+def _goes_before_the_log(cursor: str, seen: Look) -> bool:
+    """Whether what is behind the cursor may have been trimmed."""
+    return before(cursor, seen.first if seen.length else seen.last)
 
 
 def _cursor(target: Target, seen: Look) -> str:

@@ -7,6 +7,7 @@ then. Nothing is lost, nothing is done twice but what was cut off.
 from collections.abc import Sequence
 
 from runnel.app import App
+from runnel.errors import ConfigurationError
 from runnel.operations.pause import OFTEN, PausePlan, make_plan
 from runnel.operations.status import PartitionStatus
 from runnel.processor import Processor
@@ -51,6 +52,18 @@ async def restart(
 def meant(plan: PausePlan, worker: str | None = None) -> tuple[PartitionStatus, ...]:
     """Which of them a worker runs, or this one."""
     return tuple(each for each in plan.owned if worker is None or each.owner == worker)
+
+
+def check_worker(plan: PausePlan, worker: str | None) -> None:
+    """See that this worker runs any of them.
+
+    Raises:
+        ConfigurationError: It does not; it names those that do.
+    """
+    if worker is not None and not meant(plan, worker):
+        owners = sorted({each.owner for each in plan.owned if each.owner})
+        those = f"those that do: {', '.join(owners)}" if owners else "no worker does"
+        raise ConfigurationError(f"worker {worker!r} runs none of these partitions of {plan.processor!r}; {those}")
 
 
 def _is_same(before: PartitionStatus, now: PartitionStatus | None) -> bool:

@@ -11,7 +11,8 @@ Only what somebody waits for, an actor's answer, does not wait for that.
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -60,6 +61,7 @@ class Fenced:
 class _Commit:
     lease: Lease
     call: Call[CommitAnswer]
+    spans: Sequence[Any] = ()
 
 
 @frozen
@@ -165,7 +167,10 @@ class Committer(Actor[CommitterMessage]):
             if lease.position.dirty:  # one commit cannot carry it all
                 self.dirty[lease] = None
             to = lease.keys, lease.processor.options.name, lease.token, lease.number + 1, cursor, count
-            commits.append(_Commit(lease, _with(lease)(*to, carried) if carried else scripts.commit(*to)))
+            spans = [*lease.position.spans]
+            lease.position.spans.clear()
+            call = _with(lease)(*to, carried) if carried else scripts.commit(*to)
+            commits.append(_Commit(lease, call, spans))
         return commits
 
     def _send(self, commits: Sequence[_Commit]) -> None:
@@ -179,6 +184,7 @@ class Committer(Actor[CommitterMessage]):
             for lease in in_order(commit.lease for commit in commits):
                 await lease.lock.reader.acquire()
                 stack.callback(lease.lock.reader.release)
+            stack.enter_context(_traced(commits))
             return await self.link.run([commit.call for commit in commits])
 
     def _take(self, answers: Sequence[CommitAnswer | StoreError]) -> None:
@@ -203,6 +209,15 @@ class Committer(Actor[CommitterMessage]):
             self.away = True
             log.warning("cannot commit, trying again", extra={"error": str(error)})
         self.set_timer("resend", _Resend(), RESEND)
+
+
+def _traced(commits: Sequence[_Commit]) -> AbstractContextManager[None]:
+    """A span around the exchange, if the app makes any."""
+    processor = commits[0].lease.processor
+    if (tracing := processor.stream.app.tracing) is None:
+        return nullcontext()
+    spans = [span for commit in commits for span in commit.spans]
+    return tracing.committing(processor.stream.name, processor.options.name, len(commits), spans)
 
 
 def _with(lease: Lease) -> Callable[..., Call[CommitAnswer]]:

@@ -158,7 +158,8 @@ class Runners:
         lanes, window, performer, now = self.lanes, self.window, self.performer, self.clock.monotonic
         waiting, freed, failed, parked = lanes.waiting, lanes.freed, lanes.failed, lanes.parking
         perform, keep, decode = performer.perform, performer.keep, performer.decode
-        receive, is_async, has_state = self._entity.receive, self._entity.is_async, self._entity.state is not None
+        receive, has_state = self._entity.receive, self._entity.state is not None
+        is_async = self._entity.is_async and self.lease.processor.stream.app.tracing is None  # `perform` makes spans
         limit, is_plain = self.lease.processor.interrupted_after, not self._has_breaker
         alarm: Alarm | None = None
         events, began = 0, (before := (moment := now()))

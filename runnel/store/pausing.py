@@ -30,7 +30,7 @@ class Paused:
 
 
 def pause(keys: PartitionKeys, processor: str, *, reason: str, by: str) -> Call[float]:
-    """Pause it; since when it is, in seconds since the epoch. One that is paused gets the new reason."""
+    """Pause it; since when it is, in seconds since the epoch. One that is paused gets the new reason, if there is one."""
     words = (reason.encode(errors="replace"), by.encode(errors="replace"))
     return Call(SCRIPTS["pause"], (keys.slot(processor),), words, lambda reply: reply / 1000)
 

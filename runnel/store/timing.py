@@ -74,9 +74,10 @@ class Promoted:
 
 @frozen
 class Aside:
-    """A delayed event: its number, its due time in ms since the epoch, and its fields, as they will be in the log."""
+    """A delayed event or reminder: its id, its due time in ms since the epoch, and its fields, as they will be in the log."""
 
-    number: int
+    id: bytes
+    """The number of an event that was sent; a reminder's begins with `~`, see `acts.wake`."""
     due: int
     fields: dict[bytes, bytes]
 
@@ -152,12 +153,12 @@ def cancel(keys: PartitionKeys, numbers: Sequence[int]) -> Call[int]:
 def delayed(
     keys: PartitionKeys, *, skip: int = 0, most: int = 100, first: bool = True
 ) -> Call[tuple[int, list[Aside]]]:
-    """See how many delayed events there are, and some of them, the first or the last due first; changes nothing."""
+    """See how many delayed events and reminders there are, and some of them, first or last due first; changes nothing."""
 
     def answer(reply: list[Any]) -> tuple[int, list[Aside]]:
         count, *found = reply
-        pairs = [(number, due, zip(fields[::2], fields[1::2], strict=True)) for number, due, fields in found]
-        return count, [Aside(int(number), due, dict(fields)) for number, due, fields in pairs]
+        pairs = [(id, due, zip(fields[::2], fields[1::2], strict=True)) for id, due, fields in found]
+        return count, [Aside(id, due, dict(fields)) for id, due, fields in pairs]
 
     args = (b"%d" % skip, b"%d" % most, b"first" if first else b"last")
     return Call(SCRIPTS["delayed"], (keys.delayed, keys.delayed_entries), args, answer)

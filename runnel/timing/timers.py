@@ -1,6 +1,8 @@
-"""What runs by the clock, for people to look at: the app's jobs, and delayed events, which can be cancelled.
+"""What runs by the clock, for people to look at: the app's jobs, the reminders of its actors, and delayed events, which can be
+cancelled.
 
-First the plan, then, if it is wanted, the deed: `find`, then `cancel`.
+First the plan, then, if it is wanted, the deed: `find`, then `cancel`. Reminders are only shown: what an actor is to be
+reminded of is part of what it remembers, and nobody but itself changes that, in the commit of an event.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +13,13 @@ import orjson
 from attrs import frozen
 
 from runnel.app import App
+from runnel.entity.messages import REMINDER
 from runnel.errors import ConfigurationError
 from runnel.store import timing
 from runnel.store.keys import PartitionKeys
 from runnel.store.link import Link
 from runnel.store.timing import Aside
-from runnel.stream import KEY
+from runnel.stream import KEY, TO
 from runnel.timing.jobs import Job, shown
 from runnel.timing.schedule import Cron
 
@@ -25,23 +28,44 @@ PAGE = 100
 
 @frozen(kw_only=True)
 class Waiting:
-    """A delayed event."""
+    """A delayed event, or a reminder."""
 
     keys: PartitionKeys
     aside: Aside
 
     @property
+    def is_reminder(self) -> bool:
+        """Whether an actor has set it for itself; nobody else can take it back."""
+        return self.aside.id.startswith(b"~")
+
+    @property
     def id(self) -> str:
-        """As `Delayed.id`."""
-        return f"{self.keys.stream}/{self.keys.number}/{self.aside.number}"
+        """Of a delayed event: as `Delayed.id`."""
+        return f"{self.keys.stream}/{self.keys.number}/{self._text(self.aside.id).lstrip('0') or '0'}"
 
     @property
     def key(self) -> str:
         """Its partition key, as text."""
-        return self.aside.fields.get(KEY, b"").decode("utf-8", "backslashreplace")
+        return self._text(self.aside.fields.get(KEY, b""))
+
+    @property
+    def processor(self) -> str:
+        """Of a reminder: whose actors they are."""
+        return self._text(self.aside.fields.get(TO, b""))
+
+    @property
+    def name(self) -> str:
+        """Of a reminder: what `remind` called it."""
+        return self._text(self.aside.fields.get(REMINDER, b""))
+
+    def _text(self, value: bytes) -> str:
+        return value.decode("utf-8", "backslashreplace")
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
+        if self.is_reminder:
+            place = {"stream": self.keys.stream, "partition": self.keys.number}
+            return {"processor": self.processor, "key": self.key, "name": self.name, "due": shown(self.aside.due), **place}
         fields = {name.decode(): value.decode("utf-8", "backslashreplace") for name, value in self.aside.fields.items()}
         return {"id": self.id, "due": shown(self.aside.due), "key": self.key, "fields": fields}
 
@@ -69,13 +93,15 @@ class Clockwork:
 
 @frozen(kw_only=True)
 class Choice:
-    """Which delayed events are meant: all to which everything given applies."""
+    """Which delayed events and reminders are meant: all to which everything given applies. An id is a delayed event's."""
 
     ids: Sequence[str] = ()
     stream: str | None = None
     keys: Sequence[str] = ()
     limit: int | None = None
     """The first due of them; None: all."""
+    limit_events: bool = False
+    """Whether the limit is for the delayed events only: what was come upon of reminders is found as well."""
 
     def __attrs_post_init__(self) -> None:
         for text in self.ids:
@@ -85,6 +111,8 @@ class Choice:
 
     def fits(self, event: Waiting) -> bool:
         """Whether it is one of them."""
+        if self.ids and event.is_reminder:
+            return False
         return (not self.ids or event.id in self.ids) and (not self.keys or event.key in self.keys)
 
 
@@ -109,7 +137,7 @@ def _clockwork(job: Job, now: int, tick: bytes | None) -> Clockwork:
 
 
 async def find(app: App, choice: Choice) -> tuple[list[Waiting], int]:
-    """Delayed events, in the order of their due times, and how many there are in all; changes nothing.
+    """Delayed events and reminders, in the order of their due times, and how many there are in all; changes nothing.
 
     Raises:
         ConfigurationError: The stream never had any.
@@ -133,21 +161,33 @@ async def find(app: App, choice: Choice) -> tuple[list[Waiting], int]:
                 total += count
     finally:
         await link.close()
-    found.sort(key=lambda each: (each.aside.due, each.keys.stream, each.keys.number, each.aside.number))
-    return found[: choice.limit], total
+    found.sort(key=lambda each: (each.aside.due, each.keys.stream, each.keys.number, each.aside.id))
+    if not choice.limit_events:
+        return found[: choice.limit], total
+    events, reminders = split(found)
+    return [*events[: choice.limit], *reminders], total
+
+
+def split(found: Iterable[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
+    """The delayed events, and the reminders, of what was found."""
+    events, reminders = list[Waiting](), list[Waiting]()
+    for each in found:
+        (reminders if each.is_reminder else events).append(each)
+    return events, reminders
 
 
 async def _of_partition(link: Link, keys: PartitionKeys, choice: Choice) -> tuple[list[Waiting], int]:
-    found: dict[int, Waiting] = {}
+    found: dict[bytes, Waiting] = {}
     skip, count, first = 0, 0, choice.limit is not None
     while True:
         total, page = await link.call(timing.delayed(keys, skip=skip, most=PAGE, first=first), patience=5)
         count = max(count, total)
         for aside in page:
             if choice.fits(event := Waiting(keys=keys, aside=aside)):
-                found[aside.number] = event
+                found[aside.id] = event
         skip += PAGE
-        if len(page) < PAGE or (choice.limit is not None and len(found) >= choice.limit):
+        enough = len(split(found.values())[0] if choice.limit_events else found)
+        if len(page) < PAGE or (choice.limit is not None and enough >= choice.limit):
             return list(found.values()), count
 
 
@@ -159,7 +199,7 @@ async def cancel(app: App, events: Iterable[Waiting]) -> int:
     """
     numbers: dict[PartitionKeys, list[int]] = {}
     for event in events:
-        numbers.setdefault(event.keys, []).append(event.aside.number)
+        numbers.setdefault(event.keys, []).append(int(event.aside.id))
     link, cancelled = (await app.open()).link(), 0
     try:
         for keys, chosen in numbers.items():
@@ -171,11 +211,13 @@ async def cancel(app: App, events: Iterable[Waiting]) -> int:
     return cancelled
 
 
-def as_json(jobs: Iterable[Clockwork], events: Iterable[Waiting], total: int) -> str:
+def as_json(jobs: Iterable[Clockwork], found: Iterable[Waiting], total: int) -> str:
     """All of it, for programs."""
+    events, reminders = split(found)
     document = {
         "jobs": [job.as_dict() for job in jobs],
         "delayed": [event.as_dict() for event in events],
+        "reminders": [reminder.as_dict() for reminder in reminders],
         "delayed_total": total,
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()

@@ -47,25 +47,32 @@ def trim_view(plan: TrimPlan) -> RenderableType:
     return Group(*parts)
 
 
-def erasure_view(plan: ErasurePlan) -> RenderableType:
+def erasure_view(plan: ErasurePlan, *, force: bool) -> RenderableType:
     """What goes with a stream, partition by partition, and in all."""
     table = _table("partition", "events", "not done", "delayed", "processors", "run by")
     for each in plan.partitions:
         counts = (f"{each.events:,}", f"{each.undone + each.emitted:,}", f"{each.delayed:,}")
         table.add_row(str(each.keys.number), *counts, ", ".join(each.processors) or "-", ", ".join(each.owners) or "-")
-    said = f"{_events(plan.events)}, {len(plan.processors)} processors' cursors and all else that is noted of it"
+    said = f"{_events(plan.events)}, the cursors of {_many(len(plan.processors), 'processor')} and all else that is noted of it"
     parts: list[RenderableType] = [Text(f"Delete {plan.stream}: {said}", "bold"), table]
     if plan.kept:
         parts.append(Text(f"{_events(plan.kept)} parked, or dead letters, go with it", "red"))
+    refused = "" if force else "refused without --force"
     if plan.lost:
-        parts.append(Text(f"{_events(plan.lost)} not done, delayed, or on their way elsewhere: refused without --force", "red"))
+        lost = f"{_events(plan.lost)} not done, delayed, or on their way elsewhere: {refused or 'lost for good'}"
+        parts.append(Text(lost, "red"))
     if plan.owners:
-        parts.append(Text(f"Run by {', '.join(plan.owners)}: refused without --force. While they run they make it anew", "red"))
+        owners = f"Run by {', '.join(plan.owners)}: {refused or 'they are fenced'}. While they run they make it anew"
+        parts.append(Text(owners, "red"))
     return Group(*parts)
 
 
 def _events(count: int) -> str:
-    return f"{count:,} {'event' if count == 1 else 'events'}"
+    return _many(count, "event")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _table(*columns: str) -> Table:

@@ -146,14 +146,30 @@ def plan_view(plan: Plan) -> RenderableType:
         table.add_row(*_move(each))
     said = [f"{_many(plan.again, 'event')} {'runs' if plan.again == 1 else 'run'} again"] if plan.again else []
     said += [f"{_many(plan.skipped, 'event')} {'is' if plan.skipped == 1 else 'are'} never run"] if plan.skipped else []
-    title = Text(f"Reset of {plan.processor} on {plan.stream}: {' and '.join(said) or 'no event is affected'}", "bold")
+    dropped = _dropped(plan)
+    nothing = "no event runs again" if dropped or plan.trimmed else "no event is affected"
+    title = Text(f"Reset of {plan.processor} on {plan.stream}: {' and '.join(said) or nothing}", "bold")
+    title.append(f"; drops {dropped}" if dropped else "", "red")
     parts: list[RenderableType] = [title, table]
+    if plan.trimmed:
+        lost = ", and what is dropped of actors does not come back from them" if plan.states or plan.reminding else ""
+        are = "is" if plan.trimmed == 1 else "are"
+        gone = f"{_many(plan.trimmed, 'event')} {are} no longer in the log and cannot run again{lost}"
+        parts.append(Text(gone, "red"))
     if plan.parked:
-        parts.append(Text(f"{_many(plan.parked, 'parked event')} are dropped: those behind the new cursor run again", "red"))
+        are = "is" if plan.parked == 1 else "are"
+        parts.append(Text(f"{_many(plan.parked, 'parked event')} {are} dropped: behind the new cursor they run again", "red"))
     parts += _forgotten(plan)
     if owners := sorted({each.owner for each in plan.moves if each.owner}):
         parts.append(Text(f"Running workers go on from there: {', '.join(owners)}"))
     return Group(*parts)
+
+
+def _dropped(plan: Plan) -> str:
+    """What is lost, but for events."""
+    said = _of_actors(plan)
+    said += [_many(plan.parked, "parked event")] if plan.parked else []
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def print_release(plan: ReleasePlan) -> None:
@@ -212,9 +228,13 @@ def removal_view(plan: RemovalPlan) -> RenderableType:
 
 def _forgotten(plan: Plan | RemovalPlan) -> list[RenderableType]:
     """What goes of actors, if anything does."""
-    said = [f"the state of {_many(plan.states, 'key')}"] if plan.states else []
-    said += [f"the reminders of {_many(plan.reminding, 'key')}"] if plan.reminding else []
+    said = _of_actors(plan)
     return [Text(f"Drops {' and '.join(said)}: these actors begin anew", "red")] if said else []
+
+
+def _of_actors(plan: Plan | RemovalPlan) -> list[str]:
+    said = [f"the state of {_many(plan.states, 'key')}"] if plan.states else []
+    return said + ([f"the reminders of {_many(plan.reminding, 'key')}"] if plan.reminding else [])
 
 
 def _move(move: Move) -> tuple[RenderableType, ...]:

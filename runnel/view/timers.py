@@ -6,19 +6,23 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runnel.timing.timers import Clockwork, Waiting, when
+from runnel.timing.timers import Clockwork, Waiting, split, when
 
 
-def print_timers(jobs: Sequence[Clockwork], events: Sequence[Waiting], total: int) -> None:
-    """Print jobs and delayed events."""
-    more = [Text(f"… of {total:,}", style="dim")] if total > len(events) else []
-    Console(highlight=False).print(Group(jobs_view(jobs), Text(), events_view(events), *more))
+def print_timers(jobs: Sequence[Clockwork], found: Sequence[Waiting], total: int) -> None:
+    """Print jobs, delayed events and reminders."""
+    events, reminders = split(found)
+    tables = [jobs_view(jobs), Text(), events_view(events)]
+    tables += [Text(), reminders_view(reminders)] if reminders else []
+    tables += [Text(f"… of {total:,}", style="dim")] if total > len(found) else []
+    Console(highlight=False).print(Group(*tables))
 
 
-def print_cancelling(events: Sequence[Waiting]) -> None:
-    """Print the plan."""
+def print_cancelling(events: Sequence[Waiting], reminders: int) -> None:
+    """Print the plan; `reminders`: how many would be meant as well, and stay."""
     title = f"{len(events):,} delayed {'event is' if len(events) == 1 else 'events are'} cancelled:"
-    Console(highlight=False).print(Group(Text(title, "bold"), events_view(events)))
+    stay = f"{reminders:,} {'reminder stays' if reminders == 1 else 'reminders stay'}: only actors cancel them"
+    Console(highlight=False).print(Group(Text(title, "bold"), events_view(events), *([Text(stay)] if reminders else [])))
 
 
 def jobs_view(jobs: Sequence[Clockwork]) -> RenderableType:
@@ -40,6 +44,15 @@ def events_view(events: Sequence[Waiting]) -> RenderableType:
     table = _table("delayed event", "due (UTC)", "key")
     for each in events:
         table.add_row(each.id, when(each.aside.due), Text(each.key, overflow="fold"))
+    return table
+
+
+def reminders_view(reminders: Sequence[Waiting]) -> RenderableType:
+    """A line for each reminder."""
+    table = _table("reminder", "due (UTC)", "of", "key")
+    for each in reminders:
+        about = Text(each.processor, overflow="fold"), Text(each.key, overflow="fold")
+        table.add_row(Text(each.name, overflow="fold"), when(each.aside.due), *about)
     return table
 
 

@@ -29,6 +29,7 @@ def test_the_invariants_hold_under_all_faults_mixed(run: Any, outcome: Outcome) 
     assert not outcome.violations, str(outcome)
 
 
+@pytest.mark.long  # all of them are mixed above
 @pytest.mark.parametrize("run", [pytest.param(partial(run, alone(fault)), id=fault) for fault in KINDS])
 def test_the_invariants_hold_under_each_kind_of_fault(run: Any, outcome: Outcome) -> None:
     assert not outcome.violations, str(outcome)

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,6 +151,35 @@ def bank(
 # ── ask, tell, show, list ──
 
 
+async def test_timers_show_what_actors_are_to_be_reminded_of_and_cancel_none_of_it(bank: Bank) -> None:
+    await bank.send(("ada", 1))
+    async with bank.working():
+        with bank.server.client() as redis:
+            await wait_until(lambda: redis.exists(bank.place("ada").delayed))
+    await bank.module.postings.send(bank.module.Posting(account="ada", pence=2), at=datetime(2040, 1, 1, tzinfo=UTC))
+
+    found = await bank.json("timers", "list", "bank:app", "--json")
+    [reminder], [event] = found["reminders"], found["delayed"]
+    due = datetime.fromisoformat(reminder.pop("due"))
+    assert timedelta(minutes=58) < due - datetime.now(UTC) < timedelta(minutes=61)
+    partition = bank.place("ada").number
+    about = {"processor": "Account", "key": "ada", "name": "statement"}
+    assert reminder == about | {"stream": "postings", "partition": partition}
+    assert (event["id"], found["delayed_total"]) == (f"postings/{partition}/1", 2)
+    [first] = (await bank.json("timers", "list", "bank:app", "--json", "--limit", "1"))["reminders"]
+    assert first["name"] == "statement"
+    shown = (await bank.run("timers", "list", "bank:app", "--key", "ada")).out
+    assert re.search(r"statement +\d{4}-\d\d-\d\d [\d:]+ +Account +ada", shown)
+
+    for words in (("--limit", "1"), ("--yes",)):
+        said = await bank.run("timers", "cancel", "bank:app", "--stream", "postings", *words)
+        assert said.code == 0, said.err
+        assert "1 delayed event is cancelled" in said.out
+        assert "1 reminder stays: only actors cancel them" in said.out
+    found = await bank.json("timers", "list", "bank:app", "--json", "--key", "ada")
+    assert (found["delayed"], [each["name"] for each in found["reminders"]]) == ([], ["statement"])
+
+
 async def test_actors_are_asked_told_and_shown(bank: Bank) -> None:
     await bank.send(("ada", 70), ("bob", 5), ("eve", 13), ("eve", 1))
     async with bank.working():
@@ -242,13 +273,13 @@ ASK = ("actor", "ask", "bank:Account", "ada")
         (("actor", "show", "bank:printer", "ada"), 2, "processor 'printer' has no actors"),
         (("actor", "list", "bank:watch"), 2, "actor 'watch' is a function: it remembers nothing"),
         (("actor", "show", "bank:Money", "ada"), 2, "not a Processor; it has Account, watch, printer"),
-        (("actor", "show", "bank:Account", "ada"), 2, "actor 'Account' knows nothing of key 'ada'"),
+        (("actor", "show", "bank:Account", "ada"), 1, "actor 'Account' knows nothing of key 'ada'"),
         (("actor", "list", "bank:Account", "--partition", "7"), 2, "stream 'postings' has no partition 7: 0 to 1"),
-        ((*ASK, "Drow"), 1, "actor 'Account' handles Posting, Balance, Draw, Sleep; 'Drow' is none of these"),
+        ((*ASK, "Drow"), 2, "actor 'Account' handles Posting, Balance, Draw, Sleep; 'Drow' is none of these"),
         ((*ASK, "Draw", "{pence"), 1, "Draw: not JSON: "),
         ((*ASK, "Draw", '{"pence": "7"}'), 1, "Draw.pence: expected int, got str '7'"),
         ((*ASK, "Draw", '{"pence": 7, "pounds": 1}'), 1, "pounds"),
-        (("actor", "tell", "bank:watch", "ada", "Posting"), 1, "is a function: it handles events, and no messages"),
+        (("actor", "tell", "bank:watch", "ada", "Posting"), 2, "is a function: it handles events, and no messages"),
         (("actor", "tell", "bank:printer", "ada", "Posting"), 2, "processor 'printer' has no actors"),
         ((*ASK, "Balance", "--redis-url", "redis://127.0.0.1:1"), 4, "cannot be reached"),
     ],

@@ -124,7 +124,7 @@ def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tupl
         (["stream", "trim", "shop:orders", "--length", "-5"], 2, ["'--length'"]),
         (["stream", "delete", "shop:app", "--name", "letters"], 2, ["no stream 'letters'; it has orders"]),
         (["stream", "paint"], 2, ["paint"]),
-        (["describe", "shop:Order"], 2, ["no app, stream, processor or actor"]),
+        (["describe", "shop:Order"], 2, ["not an app, stream, processor or actor"]),
         (["doctor", "shop:app", "--wait", "-1"], 2, ["'--wait'"]),
         (["replay", "shop:orders"], 2, ["--processor"]),
         (["processor", "reset", "shop:printer", "--start", "latest", "--partition", "4"], 2, ["no partition 4"]),
@@ -141,7 +141,7 @@ def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tupl
         (["send", "shop:orders", "{"], 1, ["not JSON"]),
         (["send", "shop:orders", "[1]"], 1, ["an object"]),
         (["actor", "ask", "shop:Account", "1", "Order", "{"], 1, ["JSON"]),
-        (["actor", "ask", "shop:Account", "1", "Nonsense"], 1, ["Nonsense"]),
+        (["actor", "ask", "shop:Account", "1", "Nonsense"], 2, ["Nonsense"]),
         (["actor", "show", "shop:printer", "1"], 2, ["actor"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -149,3 +149,45 @@ def test_a_user_who_may_not_is_told_so(call: Caller, valkey: Server, words: tupl
 def test_what_makes_no_sense_is_one_line(call: Caller, words: list[str], code: int, parts: list[str]) -> None:
     call.write("shop", APP + ACTOR)
     call(*words).refused(code, *parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("resume", "shop:printer"), "None is paused"),
+        (("restart", "shop:printer"), "No worker runs any"),
+        (("processor", "release", "shop:printer"), "None is quarantined"),
+        (("dead", "retry", "shop:printer"), "No such event"),
+        (("dead", "discard", "shop:printer", "--key", "7"), "No such event"),
+        (("parked", "release", "shop:printer"), "No such event"),
+        (("parked", "discard", "shop:printer", "--error", "nosuch"), "No such event"),
+        (("timers", "cancel", "shop:app", "orders/0/999"), "No such delayed event"),
+    ],
+    ids=named,
+)
+def test_where_there_is_nothing_to_do_it_says_so(call: Caller, valkey: Server, words: tuple[str, ...], said: str) -> None:
+    for more in ([], ["--yes"]):
+        assert call.done(*words, *more).out.endswith(f"{said}: nothing is changed.\n")
+
+
+def test_a_worker_that_runs_none_of_it_cannot_restart_it(call: Caller, valkey: Server) -> None:
+    words = "restart", "shop:printer", "--worker", "nobody", "--yes"
+    call(*words).refused(2, "worker 'nobody' runs none of these partitions of 'printer'; no worker does")
+    with valkey.client() as client:
+        history = client.info("replication")["master_replid"]
+        slot = {"owner": "ann-1", "epoch": 1, "nonce": "n", "history": history, "deadline": 2**45}
+        client.hset("{shop:orders:2}:proc:printer", mapping=slot)
+    call(*words).refused(2, "those that do: ann-1")
+
+
+def test_what_cannot_be_described_is_said_with_what_can(call: Caller) -> None:
+    call.write("shop", APP + ACTOR)
+    others = "; it has app, orders, printer, Account\n"
+    call("describe", "shop:nothing").refused(2, f"module 'shop' has no 'nothing'{others}")
+    call("describe", "shop:datetime").refused(2, f"shop:datetime is a type, not an app, stream, processor or actor{others}")
+
+
+def test_where_an_app_is_given_its_name_is_missing(call: Caller) -> None:
+    for kind in ("Stream", "Processor"):
+        missing = f"shop:app is an App, not a {kind}; it has "
+        call(kind.lower(), "delete", "shop:app", "--yes").refused(2, missing, "give --name NAME")

@@ -398,13 +398,14 @@ async def test_workers_killed_while_they_move_events_move_each_once(
     make_world: Callable[..., World], own_server: Any
 ) -> None:
     world = make_world(own_server(), partition_count=4, lock_expiry=1.0)
-    begin = datetime.now(UTC) + timedelta(seconds=1)
-    for n in range(60):
-        sales = [Sale(key=key, number=n) for key in range(8)]
-        await world.stream.send(*sales, at=begin + timedelta(milliseconds=50 * n))
-    for _ in range(3):
-        process = world.start("killed")
+    due = datetime.now(UTC)
+    for turn in range(3):  # each worker has some to move of its own, however long the others took
+        due = max(due, datetime.now(UTC) + timedelta(seconds=1))
+        for number in range(20 * turn, 20 * turn + 20):
+            await world.stream.send(*(Sale(key=key, number=number) for key in range(8)), at=due)
+            due += timedelta(milliseconds=50)
         length = await length_of(world.app, world.stream)
+        process = world.start("killed")
         await wait_until(partial(grew, world, length), timeout=20)
         process.signal(signal.SIGKILL)
         await process.ended()

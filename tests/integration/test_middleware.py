@@ -580,7 +580,8 @@ def combinations() -> Iterator[Any]:
     for case in CASES:
         for style in ("records", "raw", "take", "take records"):
             if case.kind is not ChangesTheBatch or style.startswith("take"):
-                yield pytest.param(case, style, id=f"{case.kind.__name__}-{style}")
+                marks = [pytest.mark.long] if style in ("raw", "take records") and case.kind is not ChangesTheBatch else []
+                yield pytest.param(case, style, id=f"{case.kind.__name__}-{style}", marks=marks)
 
 
 @pytest.mark.parametrize(("case", "style"), [*combinations()])

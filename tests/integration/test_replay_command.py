@@ -95,7 +95,7 @@ def test_all_runs_again_under_another_name_and_nothing_else_changes(shop: Caller
     assert (done.code, done.err, sorted(ran(done))) == (0, "", [1, 2, 3, 4, 5, 6])
     assert "bill2 orders/1/3-0 b 3" in done.out  # the event's id is what it always was
     assert "a job ran" not in done.out
-    assert "Done: 6 events." in done.out
+    assert "Done: 6 events; 1 left out: messages and reminders of actors." in done.out
     assert everything(valkey) == before
 
 
@@ -220,6 +220,8 @@ def test_without_a_name_the_processor_is_set_back(shop: Caller, valkey: Server) 
         (["--processor", "shop:bill", "--as", "x", "--from", "latest"], "nothing to replay"),
         (["--processor", "shop:bill", "--as", "x", "--from", "soon"], "'soon'"),
         (["--processor", "shop:bill", "--as", "x", "--to", "soon"], "'soon'"),
+        (["--processor", "shop:bill", "--as", "x", "--from", "-1h", "--to", "-2h"], "the end '-2h' is before the begin '-1h'"),
+        (["--processor", "shop:bill", "--as", "x", "--from", "4-1", "--to", "4-0"], "the end '4-0' is before"),
         (["--processor", "shop:bill", "--as", "x", "--partition", "2"], "no partition 2: 0 to 1"),
         (["--processor", "shop:sums", "--as", "x"], "shop:sums is a Stream, not a Processor"),
     ],

@@ -113,7 +113,10 @@ def test_the_slowest_processor_holds_a_cut_back() -> None:
 
 
 def test_a_stream_with_events_that_are_not_done_is_deleted_by_force_only(shop: Caller, valkey: Server) -> None:
-    assert "12 events not done" in shop.done("stream", "delete", "shop:orders").out
+    plan = shop.done("stream", "delete", "shop:orders").out
+    assert "12 events not done, delayed, or on their way elsewhere: refused without --force" in plan
+    assert "20 events, the cursors of 1 processor and all else" in plan
+    assert "elsewhere: lost for good" in shop.done("stream", "delete", "shop:orders", "--force").out
     shop("stream", "delete", "shop:orders", "--yes").refused(1, "12 events are not done", "--force")
     assert lengths(valkey) == [5] * 4
     assert shop.done("stream", "delete", "shop:orders", "--yes", "--force", "--json").json["done"]

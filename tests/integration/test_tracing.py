@@ -61,9 +61,16 @@ def own(span: Span) -> str:
     return str(span["context"]["span_id"])
 
 
+def _committed(spans: Spans) -> set[str]:
+    """The spans that commits have links to."""
+    commits = [span for span in spans.all() if span["name"].startswith("commit ")]
+    return {str(link["context"]["span_id"]) for span in commits for link in span["links"]}
+
+
 async def test_a_trace_goes_through_processes_threads_retries_and_batches(spans: Spans) -> None:
     def is_complete() -> bool:
-        return len(spans.named("process letters")) == 4 and bool(spans.named("process orders", "batches"))
+        counts = len(spans.named("process copies")), len(spans.named("process letters"))
+        return counts == (2, 4) and bool(spans.named("process orders", "batches"))
 
     await wait_until(is_complete, timeout=20, what="spans")
     (shop,), (sent,) = spans.named("shop"), spans.named("send orders")
@@ -79,18 +86,24 @@ async def test_a_trace_goes_through_processes_threads_retries_and_batches(spans:
     bills = spans.named("send bills")
     assert [span["parent_id"] for span in bills] == [own(span) for span in inner]
 
-    posted = spans.named("process bills")
+    posted = spans.named("process bills", "post")
     assert [span["parent_id"] for span in posted] == [own(span) for span in bills]
-    letters = spans.named("send letters")
-    assert [span["parent_id"] for span in letters] == [
-        own(span) for span in posted
-    ]  # sent by a plain function, in a thread
+    inside, letters = spans.named("in a thread"), spans.named("send letters")
+    assert [span["parent_id"] for span in inside] == [own(span) for span in posted]
+    assert [span["parent_id"] for span in letters] == [own(span) for span in inside]
+
+    copied, emitted, kept = spans.named("process bills", "copy"), spans.named("emit copies"), spans.named("process copies")
+    assert {span["parent_id"] for span in copied} == {own(span) for span in bills}
+    assert [span["parent_id"] for span in emitted] == [own(span) for span in copied]
+    assert {span["parent_id"] for span in kept} == {own(span) for span in emitted}
+    done = {own(span) for span in [*billed, *posted, *copied, *kept]}
+    await wait_until(lambda: _committed(spans) >= done, timeout=20, what="commits")
 
     failed = spans.named("process letters")
     assert [span["attributes"]["runnel.attempt"] for span in failed] == [1, 2, 1, 2]
     assert {span["parent_id"] for span in failed} == {own(span) for span in letters}
     assert {(s["status"]["status_code"], s["attributes"]["error.type"]) for s in failed} == {("ERROR", "ValueError")}
-    assert {span["context"]["trace_id"] for span in [*billed, *inner, *bills, *posted, *letters, *failed]} == {trace_id}
+    assert {span["context"]["trace_id"] for span in [*billed, *inner, *bills, *posted, *letters, *failed, *kept]} == {trace_id}
 
     (batch,) = spans.named("process orders", "batches")
     assert batch["parent_id"] is None

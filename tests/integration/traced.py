@@ -8,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-from runnel import App, Events, ExceptionPolicy, Record, Retry, SyncEvents
+from runnel import App, Context, Events, ExceptionPolicy, Record, Retry, SyncEvents
 
 provider = TracerProvider(shutdown_on_exit=False)
 spans = open(os.environ["SPANS"], "a", buffering=1)  # noqa: SIM115
@@ -27,6 +27,7 @@ class Order(Record):
 orders = app.stream("orders", record=Order, partition_by="number", partition_count=1)
 bills = app.stream("bills", record=Order, partition_by="number", partition_count=1)
 letters = app.stream("letters", record=Order, partition_by="number", partition_count=1)
+copies = app.stream("copies", record=Order, partition_by="number", partition_count=1)
 
 
 @app.processor(orders)
@@ -39,13 +40,25 @@ async def bill(events: Events[Order]) -> None:
 @app.processor(bills)
 def post(events: SyncEvents[Order]) -> None:
     for order in events.records():
-        events.run(letters.send(order))
+        with trace.get_tracer("user").start_as_current_span("in a thread"):
+            events.run(letters.send(order))
 
 
 @app.processor(letters, exception_policy=ExceptionPolicy.IGNORE, retry=Retry(attempts=2, backoff=0.01))
 async def fail(events: Events[Order]) -> None:
     async for _ in events:
         raise ValueError("secret text")
+
+
+@app.actor(bills)
+async def copy(order: Order, ctx: Context) -> None:
+    ctx.emit(copies, order)
+
+
+@app.processor(copies)
+async def keep(events: Events[Order]) -> None:
+    async for _ in events.records():
+        pass
 
 
 @app.processor(orders)

@@ -52,6 +52,7 @@ def test_an_attribute_may_lie_deeper(folder: Path) -> None:
         ("shop_to_find", "'shop_to_find' must have the form module:app"),
         ("shop_to_find:", "must have the form"),
         (":app", "must have the form"),
+        ("../shop:app", "'../shop' is no module: write it from the current folder on"),
         ("nowhere_at_all:app", "there is no module 'nowhere_at_all'"),
         ("shop_to_find.deeper:app", "there is no module 'shop_to_find.deeper'"),
         ("shop_to_find:apps", "module 'shop_to_find' has no 'apps'; it has app"),

@@ -1,5 +1,7 @@
 """Where `processor reset --start` leads, and what its plan says."""
 
+from typing import Any
+
 import pytest
 
 from runnel.errors import ConfigurationError
@@ -70,3 +72,21 @@ def test_an_id_beyond_the_last_entry_of_all_is_refused_as_a_moment_to_come_is() 
         check_id("30-3", logs)
     with pytest.raises(ConfigurationError, match="no event was ever sent"):
         check_id("1-0", [seen(last="0-0")])
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "trimmed"),
+    [
+        (Target("earliest"), {}, 10),
+        (Target("after", "5-0"), {}, 10),
+        (Target("after", "11-0"), {}, 0),
+        (Target("latest"), {}, 0),
+        (Target("after", "5-0"), {"length": 0, "first": "0-0"}, 20),
+        (Target("latest"), {"length": 0, "first": "0-0"}, 0),
+        (Target("earliest"), {"length": 20, "first": "1-0"}, 0),
+    ],
+)
+def test_a_move_knows_whether_the_log_no_longer_holds_what_it_goes_back_to(
+    target: Target, changes: dict[str, Any], trimmed: int
+) -> None:
+    assert move(KEYS, seen(**changes), target, 10).trimmed == trimmed

@@ -88,6 +88,15 @@ async def test_paused_again_it_has_the_new_reason_and_the_old_moment(bench: Benc
     assert await bench.acquire() == Paused("häm ?", "bob", 1)
 
 
+async def test_paused_again_without_a_reason_it_keeps_the_one_it_has(bench: Bench) -> None:
+    since = await pause(bench)
+    assert await pause(bench, reason="", by="bob") == since
+    assert await bench.acquire() == Paused("new database", "ann", since)
+    bench.redis.hset(bench.keys.slot(PROCESSOR).decode(), "paused", '{"reason":"","by":"ann","since":1000}')
+    await pause(bench, reason="", by="bob")
+    assert await bench.acquire() == Paused("", "bob", 1)
+
+
 async def test_a_mark_that_somebody_has_set_by_hand_pauses_too(bench: Bench) -> None:
     for mark in ("because", "7", '{"reason": 1}'):
         bench.redis.hset(bench.keys.slot(PROCESSOR).decode(), "paused", mark)

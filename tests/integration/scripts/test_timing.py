@@ -289,11 +289,11 @@ async def test_they_are_shown_the_first_or_the_last_due_first(bench: Bench) -> N
     for sequence in (1, 2, 3):
         await delay(bench, b"%d" % sequence, sequence=sequence, at=sequence)
     count, [first] = await bench.run(timing.delayed(bench.keys, skip=1, most=1))
-    assert (count, first.number, first.due, first.fields) == (3, 2, 2000, {b"data": b"2", b"~key": b"k"})
+    assert (count, int(first.id), first.due, first.fields) == (3, 2, 2000, {b"data": b"2", b"~key": b"k"})
     _, found = await bench.run(timing.delayed(bench.keys, most=2))
-    assert [each.number for each in found] == [1, 2]
+    assert [int(each.id) for each in found] == [1, 2]
     _, found = await bench.run(timing.delayed(bench.keys, most=2, first=False))
-    assert [each.number for each in found] == [3, 2]
+    assert [int(each.id) for each in found] == [3, 2]
 
 
 async def test_bytes_stay_what_they_are(bench: Bench) -> None:

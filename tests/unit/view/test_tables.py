@@ -1,6 +1,9 @@
 """The tables that commands print, on a narrow terminal."""
 
+from io import StringIO
+
 import pytest
+from attrs import evolve
 from rich.console import Console
 
 from runnel.operations.reset import HIGHEST_SEQUENCE, Move, Plan, Target
@@ -27,6 +30,28 @@ def test_on_a_narrow_terminal_no_part_of_an_id_is_missing() -> None:
     column = "".join(row[start : rows[0].index("cursor then")].strip() for row in rows[1:] if not row.startswith("Running"))
     assert NOW in column
     assert "1,234,567" in text
+
+
+def test_the_first_line_of_a_reset_says_what_is_lost() -> None:
+    move = Move(
+        keys=PartitionKeys("shop", "orders", 3), owner=None, cursor_now="9-0", cursor_then="0-0",
+        count_then=0, again=0, skipped=0, parked=152, states=76, reminding=1, trimmed=4612,
+    )  # fmt: skip
+
+    def lines(move: Move) -> list[str]:
+        plan = Plan(processor="Desk", stream="messages", target=Target("earliest"), moves=(move,))
+        console = Console(record=True, width=200, file=StringIO())
+        console.print(plan_view(plan))
+        return console.export_text().splitlines()
+
+    first, *others = lines(move)
+    assert first == (
+        "Reset of Desk on messages: no event runs again; "
+        "drops the state of 76 keys, the reminders of 1 key and 152 parked events"
+    )
+    assert any(each.startswith("4,612 events are no longer in the log and cannot run again, and what is") for each in others)
+    assert lines(evolve(move, parked=0, states=0, reminding=0, trimmed=0))[0].endswith(": no event is affected")
+    assert lines(evolve(move, states=0, reminding=0))[0].endswith("; drops 152 parked events")
 
 
 @pytest.mark.parametrize(
