@@ -41,9 +41,6 @@ BLOCKED = 1.0
 _NOT_THE_USERS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
 """Folders whose code calls a handler, and need not be shown."""
 
-_LOOPS_CALL = (asyncio.Handle._run.__code__.co_filename, "_run")
-"""Where the event loop calls what is next."""
-
 TICK = 0.25
 """Seconds between two looks at the event loop, at most."""
 
@@ -197,7 +194,6 @@ class LoopWatch:
         """Where it hangs: in the user's code, as far as it can be told."""
         frame = sys._current_frames().get(self._thread)
         frames = list(traceback.extract_stack(frame)) if frame is not None else []
-        called = next((at for at, each in enumerate(frames) if (each.filename, each.name) == _LOOPS_CALL), -1)
-        frames = frames[called + 1 :]  # not those of the command that runs the loop
-        users = [each for each in frames if not each.filename.startswith(_NOT_THE_USERS)]
+        ours = [at for at, each in enumerate(frames) if each.filename.startswith(_NOT_THE_USERS)]
+        users = frames[ours[-1] + 1 :] if ours else []  # what lies before is of the command that runs the loop
         return "".join(traceback.format_list((users or frames)[-3:])).rstrip()

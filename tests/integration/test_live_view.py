@@ -135,14 +135,14 @@ async def test_several_workers_show_plain_logs(shop: Folder, terminals: list[Ter
 
 
 async def test_where_the_event_loop_is_blocked_is_written_meanwhile(shop: Folder, terminals: list[Terminal]) -> None:
-    blocks = "        import threading\n        threading.Event().wait()  # here\n"
+    blocks = "        import time\n        while True:\n            time.sleep(60)  # here\n"
     shop.write("shop.py", APP.replace("        print(", f"{blocks}        print("))
     terminal = Terminal(shop, "run", "shop:app")
     terminals.append(terminal)
     await terminal.shows("coordinator")
     shop.run("send", "shop:orders", order(1))
     await terminal.shows("the event loop is blocked")
-    await terminal.shows("threading.Event().wait()  # here")
+    await terminal.shows("time.sleep(60)  # here")
     assert "typer" not in terminal.text, "the command's own frames say nothing"
     written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text).replace("\r\n", "\n")
     assert re.search(r"^\d\d:\d\d:\d\d warning  the event loop is blocked$", written.replace("\r", "\n"), re.MULTILINE)
