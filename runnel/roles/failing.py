@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runnel.actors import Directive
-from runnel.errors import RunnelError
+from runnel.errors import RunnelError, StoreUnavailable
 from runnel.handling.alarm import Alarm
 from runnel.handling.policy import ExceptionPolicy
 from runnel.roles.lease import Lease
@@ -91,8 +91,12 @@ def directive(policy: ExceptionPolicy, error: Exception) -> Directive:
 
 
 def tells(error: Exception) -> bool:
-    """Whether a partition's failure is logged by whoever treats it: what becomes of an event, and why, is one line."""
-    return isinstance(error, EventFailed)
+    """Whether a partition's failure is logged by others.
+
+    What becomes of an event, and why, is one line of whoever treats it. That the server is away is said by those who
+    wait for it, once; a traceback for each partition that begins anew because of it says no more.
+    """
+    return isinstance(error, EventFailed | StoreUnavailable)
 
 
 def goes_on(policy: ExceptionPolicy) -> bool:

@@ -194,5 +194,6 @@ class LoopWatch:
         """Where it hangs: in the user's code, as far as it can be told."""
         frame = sys._current_frames().get(self._thread)
         frames = list(traceback.extract_stack(frame)) if frame is not None else []
-        users = [each for each in frames if not each.filename.startswith(_NOT_THE_USERS)]
+        ours = [at for at, each in enumerate(frames) if each.filename.startswith(_NOT_THE_USERS)]
+        users = frames[ours[-1] + 1 :] if ours else []  # what lies before is of the command that runs the loop
         return "".join(traceback.format_list((users or frames)[-3:])).rstrip()

@@ -191,4 +191,5 @@ def note(diary: Diary, what: str, leases: Sequence[Lease], why: str = "") -> Non
         diary.counters["takeover"] += after
         numbers = ", ".join(str(lease.keys.number) for lease in of_it[:20]) + (" ..." if len(of_it) > 20 else "")
         more = f", {after} of them after owners were lost" if after else ""
-        diary.happened(what, f"{name}: {len(of_it)} partitions {what} ({numbers}){more}{why}", len(of_it))
+        many = "1 partition" if len(of_it) == 1 else f"{len(of_it)} partitions"
+        diary.happened(what, f"{name}: {many} {what} ({numbers}){more}{why}", len(of_it))

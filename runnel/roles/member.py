@@ -258,7 +258,8 @@ class Member(Actor[MemberMessage]):
             partitions &= self.wanted.get(name, frozenset())
         if partitions != self.wanted.get(name):
             workers = len(self.roster.runners(name))
-            self.diary.happened("rebalance", f"{name}: {len(partitions)} partitions are for this worker, one of {workers}")
+            are = "partition is" if len(partitions) == 1 else "partitions are"
+            self.diary.happened("rebalance", f"{name}: {len(partitions)} {are} for this worker, one of {workers}")
         self.wanted[name] = partitions
         self.coordinator.tell_nowait(Wanted(name, partitions))
 

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from runnel.actors import ActorSnapshot
-from runnel.handling.durations import quantile
+from runnel.handling.durations import coarse, quantile
 from runnel.telemetry.diary import Diary
 from runnel.telemetry.mailboxes import mailboxes
 from runnel.telemetry.memory import resident
@@ -59,6 +59,8 @@ class _Seen:
         before, counts = self.history[0][2], self.history[-1][2]
         if len(self.history) < 2 or not before:
             return list(counts)
+        if before == counts:
+            return []
         return [late - early for late, early in zip(counts, before, strict=True)]
 
 
@@ -149,7 +151,7 @@ class Collector:
             failed=self.diary.failures_of[name],
             mailbox=max((each.mailbox_depth for each in partitions), default=0),
             breaker=str(actor.details.get("breaker", "closed")),
-            counts=tuple(actor.details.get("~counts", ())),  # type: ignore[arg-type]
+            counts=coarse(actor.details.get("~counts", ())),  # type: ignore[arg-type]
             seconds=round(float(actor.details.get("~seconds", 0.0)), 6),  # type: ignore[arg-type]
         )
 

@@ -67,7 +67,7 @@ class ProcessorReport:
     """How often an event failed; one that is tried again may fail again."""
     breaker: str = "closed"
     counts: tuple[int, ...] = ()
-    """How many events took so long, as `Durations.counts`."""
+    """How many events took so long, for each of `durations.BOUNDS`, and how many longer than all."""
     seconds: float = 0.0
 
 

@@ -6,10 +6,22 @@ from runnel.operations import kept, pause, release
 from runnel.operations.restart import restart
 from runnel.processor import Processor
 from runnel.view.pages.page import Target
-from runnel.view.screen import Act, named
+from runnel.view.screen import Act, Screen, named
 
 PATIENCE = 5.0
 """Seconds to wait for an owner to do what it is told; it does it all the same if it takes longer."""
+
+
+async def carry_out(app: App, act: Act, screen: Screen) -> None:
+    """Do it; the screen says that it is under way, and then what was done, or why not.
+
+    While the server is away it may wait for it, and be carried out when it is back: the screen says that it waits.
+    """
+    screen.waits = f"{act.what} {named(act.target)}"
+    try:
+        screen.notice = await perform(app, act)
+    finally:
+        screen.waits = ""
 
 
 async def perform(app: App, act: Act) -> str:
@@ -33,7 +45,7 @@ async def _perform(app: App, what: str, target: Target) -> str:
         case "restart":
             return await _restart(app, processor, numbers, target)
         case "release":
-            return await _release(app, processor, target)
+            return await _release(app, processor, numbers, target)
     raise ConfigurationError(f"there is no such action: {what}")
 
 
@@ -50,13 +62,13 @@ async def _restart(app: App, processor: Processor, numbers: tuple[int, ...], tar
     return f"restart of {named(target)} is ordered: its event is under way" if waiting else f"restarted {named(target)}"
 
 
-async def _release(app: App, processor: Processor, target: Target) -> str:
+async def _release(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:
     keys = () if target.key is None else (target.key,)
-    found = await kept.find(app, processor, "parked", kept.Choice(keys=keys))
+    found = await kept.find(app, processor, "parked", kept.Choice(partitions=numbers, keys=keys))
     if not found:
         return f"nothing is parked of {named(target)}"
     await kept.release_parked(app, processor, found)
-    return f"released {len(found)} parked events of {named(target)}"
+    return f"released {len(found):,} parked {'event' if len(found) == 1 else 'events'} of {named(target)}"
 
 
 async def _resume(app: App, processor: Processor, numbers: tuple[int, ...], target: Target) -> str:

@@ -18,7 +18,7 @@ from rich.live import Live
 from runnel.clock import io_timeout
 from runnel.signals import write_first
 from runnel.telemetry.collect import Collector
-from runnel.view.actions import perform
+from runnel.view.actions import carry_out
 from runnel.view.keyboard import Keyboard
 from runnel.view.meter import Meter
 from runnel.view.model import Model
@@ -150,7 +150,7 @@ class LiveView:
         self._news.set()
 
     async def _act(self, act: Act) -> None:
-        self.screen.notice = await perform(self.worker.app, act)
+        await carry_out(self.worker.app, act, self.screen)
         self._news.set()
 
     # ── drawing ──

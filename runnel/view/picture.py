@@ -40,7 +40,8 @@ def picture(screen: Screen, model: Model, width: int, height: int, rows: Sequenc
         at = screen.place(found, max(1, body - 1))
         detail = found[at].whole().detail if screen.mode == "detail" and found else ()
         if detail:
-            lines = _scrolled([_pair(name, str(value), 18) for name, value in detail], screen, body)
+            room = max(18, *(len(name) + GAP for name, _ in detail))
+            lines = _scrolled([_pair(name, str(value), room) for name, value in detail], screen, body)
         else:
             lines = _list(screen, found, width, body)
     lines = [*head, tabs(screen, width), *lines, footer(screen, model, width)]
@@ -99,11 +100,11 @@ def header(model: Model, width: int) -> list[Text]:
         (words.sparkline([*model.curve]), "green"),
         ("  lag ", ""),
         (f"{status.lag:,}", "yellow" if status.lag else "green"),
-        f"  oldest {words.age(status.oldest_age).plain}",
         ("  parked ", ""),
         (f"{parked:,}", "red" if parked else ""),
         ("  dead ", ""),
         (f"{dead:,}", "red" if dead else ""),
+        f"  oldest {words.waited(status.oldest_age).plain}",
     )
     for line in (first, second, third):
         line.truncate(width, overflow="ellipsis")
@@ -115,7 +116,7 @@ def tabs(screen: Screen, width: int) -> Text:
     line = Text()
     for at, page in enumerate(PAGES):
         line.append(f" {at + 1} {page.name} ", style="reverse" if at == screen.page else "dim")
-    if screen.here.filter or screen.mode == "filter":
+    if screen.here.filter:
         line.append(f"  /{screen.here.filter}", style="bold")
     line.truncate(width, overflow="ellipsis")
     return line
@@ -128,12 +129,14 @@ def footer(screen: Screen, model: Model, width: int) -> Text:
         question.truncate(max(1, width - len(ANSWERS)), overflow="ellipsis")
         line = question.append(ANSWERS)
         line.style = "bold yellow"
+    elif screen.mode == "filter":
+        line = Text.assemble((f"/{screen.here.filter}", "bold"), ("▏ what rows are to hold; Enter, or Esc for all", "dim"))
+    elif screen.waits:
+        line = Text(f"{screen.waits}: waits for the server" + (f": {model.problem}" if model.problem else ""), style="bold red")
     elif screen.notice:
         line = Text(screen.notice, style="bold")
     elif model.problem and model.overview is not None:
         line = Text(f"{model.problem}; what is shown is old", style="bold red")
-    elif screen.mode == "filter":
-        line = Text("type what rows are to hold; Enter, or Esc for all", style="dim")
     elif screen.is_frozen:
         line = Text("frozen: space to go on", style="bold magenta")
     else:

@@ -64,6 +64,7 @@ class Screen:
         interval: Which of `INTERVALS`.
         asked: What is to be confirmed.
         notice: What was done, or why not.
+        waits: What is being done, and has had no answer of the server yet.
         scroll: How far a detail, or the help, is scrolled.
     """
 
@@ -73,6 +74,7 @@ class Screen:
     interval: int = 2
     asked: Act | None = None
     notice: str = ""
+    waits: str = ""
     scroll: int = 0
     stops: str = ""
     """What quitting does, where that has to be confirmed."""

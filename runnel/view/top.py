@@ -12,7 +12,7 @@ from rich.live import Live
 
 from runnel.app import App
 from runnel.operations.overview import as_json, read_overview
-from runnel.view.actions import perform
+from runnel.view.actions import carry_out
 from runnel.view.keyboard import Keyboard
 from runnel.view.model import Model
 from runnel.view.output import terminal
@@ -92,7 +92,7 @@ class Top:
 
     def _begin(self, act: Act) -> None:
         async def act_on() -> None:
-            self.screen.notice = await perform(self.app, act)
+            await carry_out(self.app, act, self.screen)
             self._news.set()
 
         task = asyncio.create_task(act_on(), name="act")

@@ -63,6 +63,8 @@ class Watch:
                 self._link = (await self.app.open()).link()
             overview = await read_overview(self.app, self._link)
         except StoreError as error:
+            if self.model.problem is None:
+                self.screen.notice = ""  # what was done before is in the way of that
             self.model.problem = str(error)
         else:
             self.model.update(overview, self.app.clock.monotonic())

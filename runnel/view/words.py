@@ -8,6 +8,9 @@ from rich.text import Text
 BAR = 8
 """Cells of a mailbox bar."""
 
+SENDERS_OWN = 20 * 365 * 86_400
+"""Seconds: no event is as old as that, since Redis had no streams then."""
+
 SPARKS = "▁▂▃▄▅▆▇█"
 
 STYLES = {
@@ -67,9 +70,23 @@ def took(seconds: float | None) -> Text:
     return Text(f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s")
 
 
+def quantile(seconds: float | None) -> Text:
+    """A quantile of durations, which is right within an eighth: it has two digits."""
+    if seconds is None:
+        return Text("-", style="dim")
+    told = float(f"{seconds:.1e}")
+    value, unit = (told, "s") if told >= 1 else (told * 1e3, "ms") if told >= 0.001 else (told * 1e6, "µs")
+    return Text(f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}")
+
+
 def age(seconds: float | None) -> Text:
     """How long ago, or for how long."""
     return Text("-", style="dim") if seconds is None else Text(duration(seconds))
+
+
+def waited(seconds: float | None) -> Text:
+    """How long ago an event was sent, by its id; nothing for an id that is no moment, but a number that its sender chose."""
+    return age(None if seconds is None or seconds > SENDERS_OWN else seconds)
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -134,14 +135,15 @@ async def test_several_workers_show_plain_logs(shop: Folder, terminals: list[Ter
 
 
 async def test_where_the_event_loop_is_blocked_is_written_meanwhile(shop: Folder, terminals: list[Terminal]) -> None:
-    blocks = "        import threading\n        threading.Event().wait()  # here\n"
+    blocks = "        import time\n        while True:\n            time.sleep(60)  # here\n"
     shop.write("shop.py", APP.replace("        print(", f"{blocks}        print("))
     terminal = Terminal(shop, "run", "shop:app")
     terminals.append(terminal)
     await terminal.shows("coordinator")
     shop.run("send", "shop:orders", order(1))
     await terminal.shows("the event loop is blocked")
-    await terminal.shows("threading.Event().wait()  # here")
+    await terminal.shows("time.sleep(60)  # here")
+    assert "typer" not in terminal.text, "the command's own frames say nothing"
     written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text).replace("\r\n", "\n")
     assert re.search(r"^\d\d:\d\d:\d\d warning  the event loop is blocked$", written.replace("\r", "\n"), re.MULTILINE)
 
@@ -162,6 +164,29 @@ async def test_a_terminal_that_is_closed_stops_the_worker_in_order(shop: Folder,
     terminal.hang_up()
     assert terminal.process.wait(30) == 0
     assert lag_and_owned(shop) == (0, 0)
+
+
+async def test_top_ends_quietly_when_its_terminal_is_closed(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "top", "shop:app")
+    terminals.append(terminal)
+    await terminal.shows("no worker runs")
+    assert "Traceback" not in terminal.text
+    terminal.hang_up()
+    assert terminal.process.wait(10) in (0, -signal.SIGHUP)
+
+
+async def test_top_on_a_dumb_terminal_prints_once(shop: Folder, terminals: list[Terminal]) -> None:
+    terminal = Terminal(shop, "top", "shop:app", TERM="dumb")
+    terminals.append(terminal)
+    await terminal.shows("no worker runs")
+    assert terminal.process.wait(10) == 0
+    assert "\x1b[?1049h" not in terminal.text
+
+
+def test_top_once_into_a_pipe_that_is_closed_ends_quietly(shop: Folder) -> None:
+    command = f"{shlex.join(shop.command('top', 'shop:app', '--once'))} | true"
+    done = subprocess.run(["bash", "-c", command], cwd=shop.path, env=shop.environment(), capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 def lag_and_owned(shop: Folder) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from runnel.operations.status import WorkerStatus
 from runnel.telemetry.report import ActorReport, Report
 from runnel.view import words
 from runnel.view.model import Model
+from runnel.view.pages.others import worker_detail
 from runnel.view.pages.page import Page, Row, Target, left, right
 
 
@@ -32,7 +33,12 @@ def _worker(worker: WorkerStatus, report: Report | None) -> Row:
     if worker.leads:
         name.append(" leads", style="cyan")
     said = report.state if report is not None else "no report"
-    return Row(id=worker.worker, cells=(name, words.state(said), *_blank(8)), target=Target(worker=worker.worker))
+    return Row(
+        id=worker.worker,
+        cells=(name, words.state(said), *_blank(8)),
+        target=Target(worker=worker.worker),
+        detail=worker_detail(worker, report),
+    )
 
 
 def _line(actors: tuple[ActorReport, ...], at: int) -> str:
@@ -64,8 +70,8 @@ def _actor(worker: str, actor: ActorReport, line: str) -> Row:
             words.state(actor.state),
             words.mailbox(actor.mailbox, actor.capacity),
             words.rate(actor.rate),
-            words.took(actor.p50),
-            words.took(actor.p99),
+            words.quantile(actor.p50),
+            words.quantile(actor.p99),
             Text("" if actor.at is None else actor.at),
             words.age(actor.age) if actor.age is not None and actor.age >= 1 else Text(""),
             words.bad(actor.restarts),
@@ -84,8 +90,8 @@ def _actor(worker: str, actor: ActorReport, line: str) -> Row:
             ("mailbox", f"{actor.mailbox} of {actor.capacity}"),
             ("handled", f"{actor.processed:,}"),
             ("rate", f"{actor.rate:,.1f}/s"),
-            ("p50", words.took(actor.p50).plain),
-            ("p99", words.took(actor.p99).plain),
+            ("p50", words.quantile(actor.p50).plain),
+            ("p99", words.quantile(actor.p99).plain),
             ("in hand", actor.at or "-"),
             ("for", words.age(actor.age).plain),
             ("restarts", f"{actor.restarts}"),

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from runnel.telemetry.report import FailureReport, JobReport, KeyReport
+from runnel.operations.status import WorkerStatus
+from runnel.telemetry.report import FailureReport, JobReport, KeyReport, Report
 from runnel.view import words
 from runnel.view.model import Model
 from runnel.view.pages.page import Page, Row, Target, left, right
@@ -180,6 +181,21 @@ FAILURES = Page(
 # ── workers ──
 
 
+def worker_detail(worker: WorkerStatus, report: Report | None) -> tuple[tuple[str, str], ...]:
+    """What Enter shows of a worker."""
+    counters = {} if report is None else report.counters
+    return (
+        ("worker", worker.worker),
+        ("host, process", f"{worker.host}, {worker.pid}"),
+        ("version", "-" if report is None else report.version),
+        ("leads", "yes" if worker.leads else "no"),
+        ("membership ends in", f"{worker.left:.1f} s, unless it beats"),
+        ("processors", ", ".join(worker.processors) or "none: it is about to stop"),
+        ("event loop late by", words.took(0.0 if report is None else report.loop_lag).plain),
+        *((name, f"{count:,}") for name, count in counters.items()),
+    )
+
+
 def workers(model: Model) -> Iterable[Row]:
     """A line each."""
     for worker in model.workers:
@@ -224,16 +240,7 @@ def workers(model: Model) -> Iterable[Row]:
                 worker.processors,
             ),
             target=Target(worker=worker.worker),
-            detail=(
-                ("worker", worker.worker),
-                ("host, process", f"{worker.host}, {worker.pid}"),
-                ("version", "-" if report is None else report.version),
-                ("leads", "yes" if worker.leads else "no"),
-                ("membership ends in", f"{worker.left:.1f} s, unless it beats"),
-                ("processors", ", ".join(worker.processors) or "none: it is about to stop"),
-                ("event loop late by", words.took(lag).plain),
-                *[(name, f"{count:,}") for name, count in ({} if report is None else report.counters).items()],
-            ),
+            detail=worker_detail(worker, report),
         )
 
 

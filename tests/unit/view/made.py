@@ -67,7 +67,7 @@ def report(worker: str, **values: Any) -> Report:
                 traceback="Traceback\n  File here",
             ),
         ),
-        happenings=(Happening(at=1_800_000_000.0, kind="lost", text="bill: 1 partitions lost (1)"),),
+        happenings=(Happening(at=1_800_000_000.0, kind="lost", text="bill: 1 partition lost (1)"),),
         actors=(
             ActorReport(depth=0, name="coordinator", kind="Coordinator", state="idle", path="worker/coordinator"),
             ActorReport(depth=1, name="member", kind="Member", state="idle", path="worker/coordinator/member"),

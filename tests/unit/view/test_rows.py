@@ -10,6 +10,7 @@ from rich.text import Text
 from runnel.operations.overview import Overview, ParkedKey, Server, as_json
 from runnel.operations.status import Status
 from runnel.store.pausing import Paused
+from runnel.view import words
 from runnel.view.model import Model
 from runnel.view.pages import PAGES
 from runnel.view.pages.page import Row
@@ -70,3 +71,19 @@ def test_of_thousands_of_rows_only_those_in_sight_are_written_out() -> None:
     overview = Overview(status=Status(app="a", server="x", workers=(), processors=()), server=Server())
     picture(Screen(page=1), Model(overview=overview), 100, 24, rows)
     assert len(made) < 24
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "-"),
+        (0.000344, "340 µs"),
+        (0.00421, "4.2 ms"),
+        (0.00999, "10 ms"),
+        (0.0503, "50 ms"),
+        (0.9961, "1.0 s"),
+        (75.2, "75 s"),
+    ],
+)
+def test_a_quantile_has_as_many_digits_as_are_true(seconds: float | None, said: str) -> None:
+    assert words.quantile(seconds).plain == said

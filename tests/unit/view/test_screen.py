@@ -11,7 +11,7 @@ from runnel.view.pages import PAGES
 from runnel.view.pages.page import Row, Target
 from runnel.view.picture import static
 from runnel.view.screen import INTERVALS, Act, Mode, Quit, Screen
-from tests.unit.view.made import drawn, press, rows
+from tests.unit.view.made import drawn, partition, press, rows
 
 MODES: tuple[Mode, ...] = ("list", "detail", "help", "confirm", "filter")
 
@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = ("list", "detail", "help", "confirm", "filter")
         ("4", ["nightly", "45 17 * * *", "each worker", "ValueError: job"]),
         ("5", ["parked", "13", "ValueError: unlucky", "orders/1/9-0"]),
         ("6", ["w1 leads", "400.0 ms", "50 MiB", "host/7", "1 min 01 s"]),
-        ("7", ["lost", "bill: 1 partitions lost (1)"]),
+        ("7", ["lost", "bill: 1 partition lost (1)"]),
     ],
 )
 def test_a_page_shows_what_it_is_for(model: Model, page: str, texts: list[str]) -> None:
@@ -128,9 +128,50 @@ def test_enter_shows_a_row_and_esc_leaves_it(model: Model) -> None:
     press(screen, model, "5", "enter")
     text = drawn(screen, model)
     assert "File here" in text
-    assert "attempt           2" in text
+    assert "attempt            2" in text
     press(screen, model, "esc")
     assert "File here" not in drawn(screen, model)
+
+
+def test_enter_on_a_worker_shows_the_same_on_both_pages(model: Model) -> None:
+    for page in (0, 5):
+        screen = Screen(page=page)
+        press(screen, model, "enter")
+        assert "membership ends in  3.0 s" in drawn(screen, model)
+    screen = Screen(page=1)
+    press(screen, model, "enter")
+    assert "workers lost at its next event  0" in drawn(screen, model), "a long label keeps its distance"
+
+
+def test_on_80_columns_the_header_says_what_is_parked_even_beside_an_event_of_1970(model: Model) -> None:
+    assert model.overview is not None
+    [processor] = model.overview.status.processors
+    ticks = evolve(processor, partitions=(partition(0, parked=4, oldest_age=1.8e9),))
+    model.overview = evolve(model.overview, status=evolve(model.overview.status, processors=(ticks,)))
+    third = drawn(Screen(), model, 80).splitlines()[2]
+    assert "parked 4  dead " in third
+    assert third.rstrip().endswith("oldest -"), "its id is no moment"
+
+
+def test_what_waits_for_the_server_is_said_while_it_is_away(model: Model) -> None:
+    screen = Screen(page=1, waits="pause partition 2 of bill", notice="nothing done")
+    model.problem = "redis://x cannot be reached"
+    last = drawn(screen, model).rstrip().splitlines()[-1]
+    assert last == "pause partition 2 of bill: waits for the server: redis://x cannot be reached"
+
+
+def test_pages_of_rows_go_by_pgdn_and_pgup(model: Model) -> None:
+    screen = Screen(page=1)
+    assert screen.press("pgdn", rows(screen, model), 2) is None
+    assert screen.here.at == 2
+    screen.press("pgup", rows(screen, model), 2)
+    assert screen.here.at == 0
+
+
+def test_what_is_typed_into_a_filter_is_seen_on_80_columns(model: Model) -> None:
+    screen = Screen(page=1)
+    press(screen, model, "/", *"Desk/12")
+    assert drawn(screen, model, 80, 24).rstrip().splitlines()[-1].startswith("/Desk/12")
 
 
 def test_a_filter_is_typed_and_taken_back(model: Model) -> None:
