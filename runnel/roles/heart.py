@@ -41,6 +41,9 @@ BLOCKED = 1.0
 _NOT_THE_USERS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
 """Folders whose code calls a handler, and need not be shown."""
 
+_RUNS_THE_LOOP = ("asyncio/runners.py", "uvloop/__init__.py")
+"""What is above them in a stack is of the command."""
+
 TICK = 0.25
 """Seconds between two looks at the event loop, at most."""
 
@@ -194,6 +197,6 @@ class LoopWatch:
         """Where it hangs: in the user's code, as far as it can be told."""
         frame = sys._current_frames().get(self._thread)
         frames = list(traceback.extract_stack(frame)) if frame is not None else []
-        ours = [at for at, each in enumerate(frames) if each.filename.startswith(_NOT_THE_USERS)]
-        users = frames[ours[-1] + 1 :] if ours else []  # what lies before is of the command that runs the loop
+        began = max((at for at, each in enumerate(frames) if each.filename.endswith(_RUNS_THE_LOOP)), default=-1)
+        users = [each for each in frames[began + 1 :] if not each.filename.startswith(_NOT_THE_USERS)]
         return "".join(traceback.format_list((users or frames)[-3:])).rstrip()
