@@ -26,26 +26,14 @@ def _orders(url: str, traced: bool) -> tuple[App, Stream[Order]]:
 # ── a process each ──
 
 
-async def fill(url: str, events: int, traced: bool) -> Figures:
-    """Send a backlog, 100 records at a time."""
+async def send(url: str, events: int, traced: bool, at_once: int) -> Figures:
+    """Send a backlog, so many records at a time."""
     app, stream = _orders(url, traced)
     watch = Stopwatch()
     async with app:
         watch.start()
-        for start in range(0, events, 100):
-            await stream.send(*[order(number % KEYS) for number in range(start, min(start + 100, events))])
-        watch.stop()
-    return watch.figures(events)
-
-
-async def single(url: str, events: int, traced: bool) -> Figures:
-    """Send records one by one."""
-    app, stream = _orders(url, traced)
-    watch = Stopwatch()
-    async with app:
-        watch.start()
-        for number in range(events):
-            await stream.send(order(number % KEYS))
+        for start in range(0, events, at_once):
+            await stream.send(*[order(number % KEYS) for number in range(start, min(start + at_once, events))])
         watch.stop()
     return watch.figures(events)
 
@@ -96,7 +84,7 @@ def tracing(server: Server, size: Size) -> Iterable[Result]:
     """Off (as raw) and on (as ours) take turns, over one backlog whose events carry a context."""
     events = size.late
     server.flush()
-    fresh("tracing.fill", url=server.url, events=events, traced=True)
+    fresh("tracing.send", url=server.url, events=events, traced=True, at_once=100)
     for name, role in (("process records()", "records"), ("process by an actor", "acted")):
 
         def one(run: int, traced: bool, role: str = role) -> Figures:
@@ -104,13 +92,13 @@ def tracing(server: Server, size: Size) -> Iterable[Result]:
             return fresh(f"tracing.{role}", url=server.url, events=events, traced=traced, name=called)
 
         yield _compared(name, size, one)
-    yield _compared("send, 100 at a time", size, lambda _, traced: _sent(server, "fill", events, traced))
-    yield _compared("send, one at a time", size, lambda _, traced: _sent(server, "single", max(1, events // 20), traced))
+    yield _compared("send, 100 at a time", size, lambda _, traced: _sent(server, events, traced, 100))
+    yield _compared("send, one at a time", size, lambda _, traced: _sent(server, max(1, events // 20), traced, 1))
 
 
-def _sent(server: Server, role: str, events: int, traced: bool) -> Figures:
+def _sent(server: Server, events: int, traced: bool, at_once: int) -> Figures:
     server.flush()
-    return fresh(f"tracing.{role}", url=server.url, events=events, traced=traced)
+    return fresh("tracing.send", url=server.url, events=events, traced=traced, at_once=at_once)
 
 
 def _compared(name: str, size: Size, one: Callable[[int, bool], Figures]) -> Result:

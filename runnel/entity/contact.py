@@ -78,7 +78,8 @@ class Contact:
 
     def _traced(self, operation: str) -> AbstractContextManager[Mapping[str, str] | None]:
         """A span, if the app makes any; gives the headers of the message."""
-        tracing, stream = self.processor.stream.app.tracing, self.processor.stream
+        stream = self.processor.stream
+        tracing = stream.app.tracing
         return nullcontext() if tracing is None else tracing.sending(stream.name, 1, None, operation)
 
     @property

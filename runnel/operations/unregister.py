@@ -130,9 +130,13 @@ async def make_plan(app: App, processor: str, stream: str | None = None) -> Remo
 
 def as_json(plan: RemovalPlan, *, done: bool) -> str:
     """The plan for programs, and whether it was carried out."""
-    own = lambda field, _: field.name != "keys"  # noqa: E731
     removals = [
-        {"stream": each.keys.stream, "partition": each.keys.number, **asdict(each, filter=own)} for each in plan.removals
+        {
+            "stream": each.keys.stream,
+            "partition": each.keys.number,
+            **asdict(each, filter=lambda field, _: field.name != "keys"),
+        }
+        for each in plan.removals
     ]
     found = {"processor": plan.processor, "done": done, "left_alone": plan.left_alone, "partitions": removals}
     return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()

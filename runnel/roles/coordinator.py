@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 RETRY = 0.2
 """Seconds until partitions are asked for again from a server that is away."""
 
-FENCED = "fenced: taken by another worker, reset, or the server was restarted"
-"""Why a lease is void that the server does not know any more."""
-
 
 # ── messages ──
 
@@ -124,7 +121,8 @@ class Coordinator(Actor[CoordinatorMessage]):
             case LetGo(lease):
                 self.slots[lease.place].let_go(lease)
             case Fenced(lease):
-                self._lose(lease, FENCED)
+                if self._lose(lease, "fenced: taken by another worker, reset, or the server was restarted"):
+                    self.diary.counters["fenced"] += 1
             case Halt(error):
                 if not self.halted.done():
                     self.halted.set_result(error)
@@ -274,17 +272,18 @@ class Coordinator(Actor[CoordinatorMessage]):
         """When to stand down: before the lease can have ended in Redis."""
         return lease.deadline - MARGIN * lease.processor.options.lock_expiry
 
-    def _lose(self, lease: Lease, why: str) -> None:
-        """The lease is void: stop what runs under it at once, commit nothing, and acquire anew."""
+    def _lose(self, lease: Lease, why: str) -> bool:
+        """The lease is void: stop what runs under it at once, commit nothing, and acquire anew. Whether that was news."""
         slot = self.slots[lease.place]
-        if slot.lease is lease and not (slot.is_void or lease in self.giving_back):
-            log.warning("partition lost", extra={**lease.log_fields, "reason": why})
-            note(self.diary, "lost", [lease], f": {why}")
-            self.diary.counters["fenced"] += why == FENCED
-            slot.is_void = lease.lost = True
-            lease.went = "lost"
-            slot.supervisor.tell_nowait(Disown(lease))
-            self._renew_these()
+        if slot.lease is not lease or slot.is_void or lease in self.giving_back:
+            return False
+        log.warning("partition lost", extra={**lease.log_fields, "reason": why})
+        note(self.diary, "lost", [lease], f": {why}")
+        slot.is_void = lease.lost = True
+        lease.went = "lost"
+        slot.supervisor.tell_nowait(Disown(lease))
+        self._renew_these()
+        return True
 
     # ── giving back ──
 
